@@ -1,0 +1,13 @@
+//! Topics: their names, the patterns that select them, and the trie that matches many patterns at once.
+//!
+//! [`TopicName`] is what is published to, [`TopicPattern`] a set of names, [`PatternTrie`] a map from patterns
+//! to anything.
+
+mod escape;
+mod name;
+mod pattern;
+mod trie;
+
+pub use name::{InvalidTopic, TopicName};
+pub use pattern::TopicPattern;
+pub use trie::{Matches, PatternTrie};
