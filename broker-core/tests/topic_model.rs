@@ -1,5 +1,8 @@
 //! Names, patterns and the trie against models that are too simple to be wrong.
 
+// `allow-unwrap-in-tests` does not reach the helpers of an integration test.
+#![allow(clippy::unwrap_used)]
+
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 

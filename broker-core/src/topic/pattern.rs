@@ -124,11 +124,9 @@ impl TopicPattern {
     /// # Ok::<(), fanfare_core::topic::InvalidTopic>(())
     /// ```
     pub fn cmp_specificity(&self, other: &Self) -> Ordering {
-        let kinds =
-            |pattern: &Self| pattern.0.split('.').map(Kind::of).collect::<smallvec::SmallVec<[Kind; 16]>>();
         self.is_exact()
             .cmp(&other.is_exact())
-            .then_with(|| kinds(self).cmp(&kinds(other)))
+            .then_with(|| self.segments().map(Kind::of).cmp(other.segments().map(Kind::of)))
             .then_with(|| other.0.cmp(&self.0))
     }
 }
