@@ -1,0 +1,10 @@
+//! What the benchmark programs are made of: [`fan`], the load generator, and [`process`], what the kernel
+//! says of a process.
+//!
+//! The programs themselves (`fan`, `peer`, `server`, `compare`) are in `src/bin`; `README.md` says how to
+//! run them and how to read their numbers.
+
+#![forbid(unsafe_code)]
+
+pub mod fan;
+pub mod process;
