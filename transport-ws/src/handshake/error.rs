@@ -1,0 +1,111 @@
+//! Why a handshake is refused, and what the client is told.
+
+use bytes::Bytes;
+use http::{HeaderName, HeaderValue, Response, StatusCode, header};
+use http_body_util::Full;
+use serde_json::json;
+use thiserror::Error;
+
+/// A refused handshake. Nothing of the request's values is in it, so that it may be logged.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub(crate) enum HandshakeError {
+    #[error("the method must be GET")]
+    Method,
+    #[error("a WebSocket needs HTTP/1.1")]
+    HttpVersion,
+    #[error("header {0} is missing")]
+    Missing(HeaderName),
+    #[error("header {0} comes more than once")]
+    Doubled(HeaderName),
+    #[error("header {0} has a value that it may not have")]
+    Invalid(HeaderName),
+    #[error("the WebSocket version must be 13")]
+    WebSocketVersion,
+    #[error("pages of this origin may not connect")]
+    Origin,
+    #[error("the request has too many headers")]
+    TooManyHeaders { limit: usize, value: usize },
+    #[error("the request's headers are too large")]
+    HeadersTooLarge { limit: usize, value: usize },
+    #[error("this connection cannot be upgraded")]
+    NotUpgradable,
+}
+
+impl HandshakeError {
+    pub(crate) fn status(&self) -> StatusCode {
+        match self {
+            Self::Method => StatusCode::METHOD_NOT_ALLOWED,
+            Self::HttpVersion | Self::Missing(_) | Self::Doubled(_) | Self::Invalid(_) => {
+                StatusCode::BAD_REQUEST
+            }
+            Self::WebSocketVersion | Self::NotUpgradable => StatusCode::UPGRADE_REQUIRED,
+            Self::Origin => StatusCode::FORBIDDEN,
+            Self::TooManyHeaders { .. } | Self::HeadersTooLarge { .. } => {
+                StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE
+            }
+        }
+    }
+
+    /// The error codes of the wire format v1.
+    fn code(&self) -> &'static str {
+        match self {
+            Self::Origin => "forbidden",
+            Self::TooManyHeaders { .. } => "limit_exceeded",
+            Self::HeadersTooLarge { .. } => "too_large",
+            _ => "bad_request",
+        }
+    }
+
+    /// What in the request is at fault: a header's name, or a part's.
+    fn field(&self) -> Option<&str> {
+        match self {
+            Self::Method => Some("method"),
+            Self::HttpVersion => Some("version"),
+            Self::Missing(name) | Self::Doubled(name) | Self::Invalid(name) => Some(name.as_str()),
+            Self::WebSocketVersion => Some("sec-websocket-version"),
+            Self::Origin => Some("origin"),
+            Self::TooManyHeaders { .. } | Self::HeadersTooLarge { .. } => Some("headers"),
+            Self::NotUpgradable => None,
+        }
+    }
+
+    /// The limit that was passed, and by what.
+    fn limit(&self) -> Option<(usize, usize)> {
+        match *self {
+            Self::TooManyHeaders { limit, value } | Self::HeadersTooLarge { limit, value } => {
+                Some((limit, value))
+            }
+            _ => None,
+        }
+    }
+
+    /// The refusal as a response, its body an error of the wire format v1.
+    pub(crate) fn response(&self) -> Response<Full<Bytes>> {
+        let mut error = json!({ "code": self.code(), "message": self.to_string(), "retry": false });
+        if let Some(field) = self.field() {
+            error["field"] = field.into();
+        }
+        if let Some((limit, value)) = self.limit() {
+            error["limit"] = limit.into();
+            error["value"] = value.into();
+        }
+        let mut response = Response::new(Full::from(json!({ "error": error }).to_string()));
+        *response.status_mut() = self.status();
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        match self.status() {
+            StatusCode::METHOD_NOT_ALLOWED => {
+                headers.insert(header::ALLOW, HeaderValue::from_static("GET"));
+            }
+            // RFC 9110, section 15.5.22, and RFC 6455, section 4.4.
+            StatusCode::UPGRADE_REQUIRED => {
+                headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+                headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
+                headers.insert(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
+            }
+            _ => {}
+        }
+        response
+    }
+}
