@@ -10,6 +10,9 @@ ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 VENV=$ROOT/.cache/venv
 cd "$ROOT"
 
+# Where rustup puts programs, and Debian its servers: not on everybody's PATH.
+PATH=$PATH:${CARGO_HOME:-$HOME/.cargo}/bin:/usr/local/sbin:/usr/sbin
+
 # Optimised like a release, but with debug assertions and without the minutes of a fat LTO link. It has a
 # folder of its own (target/checked), so that it never replaces a binary that is being measured.
 # shellcheck disable=SC2034
