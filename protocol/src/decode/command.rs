@@ -1,0 +1,154 @@
+//! The command that a method's fields make.
+
+use bytes::Bytes;
+use fanfare_core::{
+    message::{Payload, PayloadKind},
+    session::{
+        Command, CommandError, ConnectCommand, ErrorCode, HistoryCommand, HistoryFrom, PublishCommand, Start,
+        SubscribeCommand,
+    },
+};
+
+use super::{
+    depth::depth_over,
+    field::{Field, unquote},
+    fields::Fields,
+    list::List,
+    method::{ENTRY_FIELDS, Method},
+};
+use crate::{
+    DecodeLimits,
+    error::{bad_field, over},
+};
+
+/// Makes a command; `payload` is what follows the header of a binary frame.
+pub(super) fn build(
+    method: Method,
+    fields: &Fields<'_>,
+    payload: Option<&[u8]>,
+    limits: &DecodeLimits,
+) -> Result<Command, CommandError> {
+    if payload.is_some() && method != Method::Publish {
+        return Err(bad_field(method.name(), "a binary frame is a publish"));
+    }
+    let names = method.fields();
+    match method {
+        Method::Connect => connect(fields.named(names)?, limits).map(Command::Connect),
+        Method::Subscribe => subscribe(fields.named(names)?).map(Command::Subscribe),
+        Method::Unsubscribe => {
+            let [topic] = fields.named(names)?;
+            Ok(Command::Unsubscribe { topic: topic.required_text()? })
+        }
+        Method::Publish => publish(fields.named(names)?, payload, limits).map(Command::Publish),
+        Method::History => history(fields.named(names)?).map(Command::History),
+        Method::Ping => Ok(Command::Ping),
+    }
+}
+
+fn connect(
+    [token, subscribe_to]: [Field<'_>; 2],
+    limits: &DecodeLimits,
+) -> Result<ConnectCommand, CommandError> {
+    let mut command = ConnectCommand::default();
+    command.token = token.text()?.map(Into::into);
+    let Some(raw) = subscribe_to.value() else { return Ok(command) };
+    let entries = List::read(raw, limits.subscribe).ok_or_else(|| subscribe_to.is_no("an array"))?;
+    if entries.count > limits.subscribe {
+        return Err(over(ErrorCode::LimitExceeded, subscribe_to.name, limits.subscribe, entries.count));
+    }
+    for entry in entries.kept {
+        let fields = Fields::read(entry, Method::Subscribe.fields())
+            .ok_or_else(|| subscribe_to.is_no("an array of objects"))?;
+        command.subscribe.push(subscribe(fields.named(ENTRY_FIELDS)?)?);
+    }
+    Ok(command)
+}
+
+fn subscribe([topic, after, last, latest]: [Field<'_>; 4]) -> Result<SubscribeCommand, CommandError> {
+    let starts = [
+        after.cursor()?.map(|position| (&after, Start::After(position))),
+        last.positive()?.map(|count| (&last, Start::Last(count))),
+        latest.flag()?.filter(|wanted| *wanted).map(|_| (&latest, Start::Latest)),
+    ];
+    let mut starts = starts.into_iter().flatten();
+    let start = starts.next().map_or(Start::Live, |(_, start)| start);
+    if let Some((field, _)) = starts.next() {
+        return Err(bad_field(field.name, "a subscription begins at one of `after`, `last` and `latest`"));
+    }
+    Ok(SubscribeCommand::starting(topic.required_text()?, start))
+}
+
+fn history([topic, before, after, limit]: [Field<'_>; 4]) -> Result<HistoryCommand, CommandError> {
+    let mut command = HistoryCommand::newest(topic.required_text()?);
+    command.from = match (before.cursor()?, after.cursor()?) {
+        (None, None) => HistoryFrom::Newest,
+        (Some(position), None) => HistoryFrom::Before(position),
+        (None, Some(position)) => HistoryFrom::After(position),
+        (Some(_), Some(_)) => {
+            return Err(bad_field(after.name, "a page is either `before` or `after` a position"));
+        }
+    };
+    command.limit = limit.positive()?;
+    Ok(command)
+}
+
+fn publish(
+    [topic, data, event, key, message_id, echo, text, topics]: [Field<'_>; 8],
+    binary: Option<&[u8]>,
+    limits: &DecodeLimits,
+) -> Result<PublishCommand, CommandError> {
+    let to = destinations(&topic, &topics, limits)?;
+    let is_text = text.flag()?.unwrap_or(false);
+    let payload = match binary {
+        None => embedded(&data, is_text, limits)?,
+        Some(_) if data.raw.is_some() || is_text => {
+            let field = if is_text { text.name } else { data.name };
+            return Err(bad_field(field, "the payload of a binary frame follows its header"));
+        }
+        Some(payload) => Payload::binary(Bytes::copy_from_slice(payload)),
+    };
+    let mut command = PublishCommand::to_topics(to, payload);
+    command.event = event.short_text(limits.text)?;
+    command.key = key.short_text(limits.text)?;
+    command.message_id = message_id.short_text(limits.text)?;
+    command.echo = echo.flag()?.unwrap_or(true);
+    Ok(command)
+}
+
+fn destinations(
+    topic: &Field<'_>,
+    topics: &Field<'_>,
+    limits: &DecodeLimits,
+) -> Result<Vec<String>, CommandError> {
+    let Some(raw) = topics.value() else { return Ok(vec![topic.required_text()?]) };
+    if topic.is_present() {
+        return Err(bad_field(topics.name, "a publish names either `topic` or `topics`"));
+    }
+    let not_names = || topics.is_no("an array of strings");
+    let names = List::read(raw, limits.topics).ok_or_else(not_names)?;
+    if names.count > limits.topics {
+        return Err(over(ErrorCode::LimitExceeded, topics.name, limits.topics, names.count));
+    }
+    if names.count == 0 {
+        return Err(bad_field(topics.name, "there is no topic"));
+    }
+    names.kept.into_iter().map(|raw| unquote(raw).map(Into::into).ok_or_else(not_names)).collect()
+}
+
+/// The payload of a text frame: the value's own bytes, or the text of a string.
+fn embedded(data: &Field<'_>, is_text: bool, limits: &DecodeLimits) -> Result<Payload, CommandError> {
+    // Null is a payload.
+    let raw = data.raw.ok_or_else(|| data.is_missing())?;
+    let invalid = |message: String| CommandError::new(ErrorCode::InvalidPayload, message).field(data.name);
+    if is_text {
+        let text = unquote(raw).ok_or_else(|| invalid("with `text` the data is a string".into()))?;
+        return Ok(Payload::text(text));
+    }
+    if let Some(depth) = depth_over(raw, limits.depth) {
+        let mut error = over(ErrorCode::TooLarge, data.name, limits.depth, depth);
+        error.message = "the payload nests too deep".into();
+        return Err(error);
+    }
+    let bytes = Bytes::copy_from_slice(raw.as_bytes());
+    Payload::from_parts(PayloadKind::Json, bytes).map_err(|error| invalid(error.to_string()))
+}
