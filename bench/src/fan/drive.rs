@@ -113,7 +113,7 @@ impl<'a> Run<'a> {
         let mut timed_out = false;
         loop {
             let now = now_ns();
-            if self.measured_from.is_none() && client.ledger.completed(Lane::Load) >= self.options.warmup {
+            if self.measured_from.is_none() && self.is_warm(client, now) {
                 self.measured_from = Some(self.mark(client, now));
                 client.ledger.start_recording();
             }
@@ -139,6 +139,11 @@ impl<'a> Run<'a> {
             }
         }
         Ok(self.window(client, timed_out))
+    }
+
+    fn is_warm(&self, client: &Client, now: u64) -> bool {
+        let warm_at = self.started + (self.options.warmup_seconds * 1e9) as u64;
+        now >= warm_at && client.ledger.completed(Lane::Load) >= self.options.warmup
     }
 
     /// Whether there is more to publish. The probe lasts as long as the load.

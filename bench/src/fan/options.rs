@@ -36,6 +36,9 @@ pub struct Options {
     /// Publish for this many seconds, in place of --messages
     #[arg(long)]
     pub seconds: Option<f64>,
+    /// With --seconds: the first of them, which are checked but not measured
+    #[arg(long, default_value_t = 0.0)]
+    pub warmup_seconds: f64,
     /// Closed loop: messages in flight
     #[arg(long, default_value_t = 8)]
     pub window: u64,
@@ -126,6 +129,10 @@ impl Options {
         {
             ensure!(rate.is_none_or(|rate| rate.is_finite() && rate > 0.0), "{name} must be above 0");
         }
+        ensure!(
+            self.warmup_seconds == 0.0 || self.seconds.is_some_and(|seconds| self.warmup_seconds < seconds),
+            "--warmup-seconds must be less than --seconds"
+        );
         ensure!(!self.saturate || self.probe_conns > 0, "--probe-conns must be at least 1");
         Ok(())
     }
