@@ -1,6 +1,6 @@
 /** The chat page: rooms are logged topics `chat.ROOM`, who is typing goes over ephemeral topics `typing.ROOM`. */
 
-import { Fanfare, newMessageId, segment } from "./fanfare.js";
+import { Fanfare, newMessageId, topicName } from "./fanfare.js";
 import { RoomLog, icon, make, paintAvatar, readLine } from "./log.js";
 
 const $ = (id) => document.getElementById(id);
@@ -14,7 +14,7 @@ const WHY = {
   backend: "the servers lost touch for a while",
 };
 
-const fanfare = new Fanfare("ws");
+const fanfare = new Fanfare("ws", { maxDelay: 5_000, pongTimeout: 5_000 });
 const rooms = new Map(); // name -> { name, log, sub, unread, missed, gap, joined, item }
 const me = { who: load(sessionStorage, "who") ?? newMessageId(), nick: load(sessionStorage, "nick") ?? "" };
 let current;
@@ -36,7 +36,7 @@ function addRoom(name) {
 function join(room) {
   if (room.joined) return;
   room.joined = true;
-  room.sub = fanfare.subscribe(`chat.${segment(room.name)}`, { last: LAST });
+  room.sub = fanfare.subscribe(topicName("chat", room.name), { last: LAST });
   room.sub.on("subscribed", () => (room.caught = 0));
   room.sub.on("message", (message) => receive(room, message));
   room.sub.on("gap", (gap) => showGap(room, gap));
@@ -158,7 +158,7 @@ function say(text) {
   const line = { who: me.who, nick: me.nick, text, time: Date.now(), id: newMessageId() };
   room.log.wait(line);
   fanfare
-    .publish(`chat.${segment(room.name)}`, { who: line.who, nick: line.nick, text }, { messageId: line.id })
+    .publish(topicName("chat", room.name), { who: line.who, nick: line.nick, text }, { messageId: line.id })
     .then(() => room.log.sent(line.id))
     .catch((error) => {
       const why = error.code === "unknown_outcome" ? "It is not known whether this arrived." : `Not sent (${error.code}).`;
@@ -204,7 +204,7 @@ let toldAt = 0;
 function watchTyping(room) {
   typing?.unsubscribe();
   for (const who of [...typists.keys()]) stopsTyping(who);
-  typing = fanfare.subscribe(`typing.${segment(room.name)}`);
+  typing = fanfare.subscribe(topicName("typing", room.name));
   typing.on("message", ({ data }) => {
     if (typeof data?.who !== "string" || typeof data.nick !== "string" || data.who === me.who) return;
     stopsTyping(data.who);

@@ -70,9 +70,9 @@ export class Subscription extends Emitter {
 const DEFAULTS = {
   /** The reconnect delay is random in 0..min(maxDelay, minDelay * 2^attempt): full jitter spreads a storm best. */
   minDelay: 500,
-  maxDelay: 10_000,
+  maxDelay: 20_000,
   connectTimeout: 10_000,
-  pongTimeout: 5_000,
+  pongTimeout: 10_000,
   /** Publishes that wait here, and those on the wire without an answer. */
   maxQueue: 256,
   maxInFlight: 32,
@@ -226,6 +226,7 @@ export class Fanfare extends Emitter {
       link.since = Date.now();
       link.timers.beat = setInterval(() => this.#beat(link, ok.ping_ms ?? 25_000), ok.ping_ms ?? 25_000);
       this.#session = ok.session;
+      Object.assign(this, { client: ok.client, user: ok.user });
       this.#renewed = false;
       for (const reply of ok.subscribed ?? []) {
         const sub = subs.find((s) => s.topic === reply.topic);
@@ -263,9 +264,9 @@ export class Fanfare extends Emitter {
       clearTimeout(sub.timer);
       sub.state = "pending";
     }
-    if (code >= 4000 && code < 4100) {
+    if (code === 1000 || (code >= 4000 && code < 4100)) {
       const renewable = typeof this.#token === "function" && !this.#renewed && (code === 4001 || code === 4004);
-      if (!renewable) return this.close(code, reason); // the same again would be refused again
+      if (!renewable) return this.close(code, reason); // it was meant to end, or the same again would be refused again
       this.#renewed = true;
     }
     if (lived >= STABLE) this.#attempt = 0;
@@ -462,12 +463,17 @@ export class Fanfare extends Emitter {
 const UNKNOWN = { code: "unknown_outcome", message: "the connection broke before the answer; the message may have been accepted" };
 const CLOSE_CODES = { unauthenticated: 4001, forbidden: 4003, token_expired: 4004 };
 
-/** One segment of a topic name from any text, so that what users type cannot add segments: "a b.c" is "a%20b%2Ec". */
-export function segment(text) {
-  const escape = (bad) => [...new TextEncoder().encode(bad)].map((b) => `%${b.toString(16).toUpperCase().padStart(2, "0")}`).join("");
-  return text.replace(BAD, escape);
+/** A topic name of these segments, any of which may be what a user typed: ("chat", "a b.c") is "chat.a%20b%2Ec". */
+export function topicName(...segments) {
+  return segments.map(segment).join(".");
 }
-const BAD = /[.*>%\p{White_Space}\p{Cc}]|^\$/gu;
+
+/** One segment: what it may not hold is escaped byte by byte, so that no input can add a segment. */
+export function segment(text, index = 0) {
+  const escape = (bad) => Array.from(new TextEncoder().encode(bad), (b) => `%${b.toString(16).toUpperCase().padStart(2, "0")}`).join("");
+  const escaped = text.replace(/[.*>%\p{White_Space}\p{Cc}]/gu, escape) || "%";
+  return index === 0 ? escaped.replace(/^\$/, "%24") : escaped; // a leading $ would make it a topic of the system
+}
 
 /** An id for `messageId`; `crypto.randomUUID` would need a secure page. */
 export function newMessageId() {
@@ -478,6 +484,7 @@ export function newMessageId() {
 export function matches(pattern, topic) {
   const [p, t] = [pattern.split("."), topic.split(".")];
   const rest = p.at(-1) === ">";
+  if (topic.startsWith("$") && (p[0] === "*" || p[0] === ">")) return false; // the system's topics are named in full
   if (rest ? t.length < p.length : t.length !== p.length) return false;
   return p.every((part, i) => part === "*" || part === t[i] || (rest && i === p.length - 1));
 }
