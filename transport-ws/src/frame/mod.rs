@@ -7,6 +7,8 @@
 mod close;
 pub(crate) mod encode;
 mod error;
+#[cfg(any(fuzzing, test))]
+pub mod fuzz;
 mod header;
 mod mask;
 mod parser;

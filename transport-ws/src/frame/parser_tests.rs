@@ -4,42 +4,14 @@ use std::borrow::Cow;
 
 use proptest::prelude::*;
 
-use super::{CloseFrame, Event, Opcode, Parser, ProtocolError, reference::masked};
+use super::{
+    CloseFrame, Event, Opcode, Parser, ProtocolError,
+    fuzz::{self, feed},
+    reference::masked,
+};
 
 const KEY: [u8; 4] = [0xA5, 0x5A, 0x0F, 0xF1];
 const LIMIT: u32 = 65_536;
-
-/// Feeds `bytes` in pieces of the given sizes (then the rest), each in a buffer of its own as a socket would.
-fn feed(parser: &mut Parser, bytes: &[u8], sizes: &[usize]) -> (Vec<Event<'static>>, Option<ProtocolError>) {
-    let mut events = Vec::new();
-    let mut rest = bytes;
-    let mut sizes = sizes.iter().copied();
-    while !rest.is_empty() {
-        let (piece, after) = rest.split_at(sizes.next().unwrap_or(usize::MAX).clamp(1, rest.len()));
-        rest = after;
-        let mut buffer = piece.to_vec();
-        let mut input = buffer.as_mut_slice();
-        loop {
-            match parser.next(&mut input) {
-                Ok(Some(event)) => events.push(owned(event)),
-                Ok(None) => break,
-                Err(error) => return (events, Some(error)),
-            }
-        }
-        assert!(input.is_empty(), "the parser left {} bytes", input.len());
-    }
-    (events, None)
-}
-
-fn owned(event: Event<'_>) -> Event<'static> {
-    match event {
-        Event::Text(text) => Event::Text(Cow::Owned(text.into_owned())),
-        Event::Binary(bytes) => Event::Binary(Cow::Owned(bytes.into_owned())),
-        Event::Ping(bytes) => Event::Ping(Cow::Owned(bytes.into_owned())),
-        Event::Pong(bytes) => Event::Pong(Cow::Owned(bytes.into_owned())),
-        Event::Close(close) => Event::Close(close),
-    }
-}
 
 fn fault(frames: &[Vec<u8>]) -> Option<ProtocolError> {
     feed(&mut Parser::new(LIMIT), &frames.concat(), &[]).1
@@ -112,14 +84,42 @@ proptest! {
     }
 
     #[test]
-    fn no_bytes_make_it_panic_and_chunking_changes_nothing(
-        bytes in prop::collection::vec(prop_oneof![any::<u8>(), Just(0x81), Just(0x80), Just(0x01)], 0..200),
-        sizes in prop::collection::vec(1usize..20, 0..100),
+    fn any_bytes_give_the_same_in_any_chunks(
+        sizes in prop::array::uniform8(0u8..20),
+        frames in prop::collection::vec(frame(), 0..20),
+        cut in 0usize..30,
     ) {
-        let at_once = feed(&mut Parser::new(1000), &bytes, &[]);
-        let in_parts = feed(&mut Parser::new(1000), &bytes, &sizes);
-        prop_assert_eq!(at_once, in_parts);
+        let mut bytes = [&sizes[..], &frames.concat()].concat();
+        bytes.truncate((bytes.len().saturating_sub(cut)).max(8));
+        fuzz::frames(&bytes);
     }
+}
+
+/// A frame that is often wrong, and only a little.
+fn frame() -> impl Strategy<Value = Vec<u8>> {
+    let opcode = prop::sample::select(vec![
+        Opcode::Continuation,
+        Opcode::Continuation,
+        Opcode::Text,
+        Opcode::Binary,
+        Opcode::Ping,
+        Opcode::Close,
+    ]);
+    let body = prop_oneof![
+        "\\PC{0,60}".prop_map(String::into_bytes),
+        prop::collection::vec(any::<u8>(), 0..130),
+        (0usize..3000).prop_map(|length| vec![b'x'; length]),
+    ];
+    let fault = prop::option::weighted(0.1, (0usize..14, any::<u8>()));
+    (opcode, any::<bool>(), body, fault).prop_map(|(opcode, fin, body, fault)| {
+        let mut frame = masked(opcode, fin || opcode.is_control(), KEY, &body);
+        if let Some((at, byte)) = fault
+            && let Some(place) = frame.get_mut(at)
+        {
+            *place = byte;
+        }
+        frame
+    })
 }
 
 #[test]
