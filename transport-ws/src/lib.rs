@@ -14,7 +14,7 @@ pub use config::Config;
 pub use handshake::InvalidOrigin;
 
 /// Entry points of the fuzz targets. No part of the API.
-#[cfg(fuzzing)]
+#[cfg(any(fuzzing, test))]
 #[doc(hidden)]
 pub mod fuzz {
     pub use crate::frame::fuzz::frames;

@@ -8,7 +8,7 @@ mod close;
 pub(crate) mod encode;
 mod error;
 #[cfg(any(fuzzing, test))]
-pub mod fuzz;
+pub(crate) mod fuzz;
 mod header;
 mod mask;
 mod parser;
