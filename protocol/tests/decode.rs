@@ -289,7 +289,7 @@ fn malformed_json_is_refused_with_the_id_that_came_before() {
     for (frame, field) in [
         (r#"{"id":8,"publish":{"topic":"t","data":}}"#, Some("data")),
         (r#"{"id":8,"publish":{"topic":"t","data":{"a":1]}}"#, Some("data")),
-        (r#"{"id":8,"publish":{"topic":"t","data":01}}"#, Some("publish")),
+        (r#"{"id":8,"publish":{"topic":"t","data":01}}"#, Some("data")),
         (r#"{"id":8,"publish":{"topic":"t","data":nul}}"#, Some("data")),
         (r#"{"id":8,"publish":{"topic":"t","data":NaN}}"#, Some("data")),
         (r#"{"id":8,"publish":{"topic":"t","data":"\x"}}"#, Some("data")),
