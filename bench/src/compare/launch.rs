@@ -97,10 +97,10 @@ impl Drop for Server {
 
 /// `words` as a command on one core, ahead of the machine's other processes where that is allowed.
 ///
-/// Linux groups processes by session when it shares out the CPU (`sched_autogroup`), so the command gets a session of its
-/// own whose group is given the highest weight. Real-time scheduling would be more certain, but
-/// the kernel stops a saturated real-time core for 50 ms each second, which would be measured as the
-/// server's latency. Every step replaces its process, so that the child's number is the server's, and the
+/// Linux groups processes by session when it shares out the CPU (`sched_autogroup`), so the command gets a
+/// session of its own whose group is given the highest weight. Real-time scheduling would be more certain, but
+/// the kernel stops a saturated real-time core for 50 ms each second, which would be measured as the server's
+/// latency. Every step replaces its process, so that the child's number is the server's, and the
 /// server dies with this program.
 fn on_core(core: Option<u32>, words: &[String]) -> Command {
     let mut command = Command::new("setsid");

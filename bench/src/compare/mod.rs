@@ -1,8 +1,8 @@
 //! `compare`: servers under the same load, in turn, so that what the machine does meanwhile meets all alike.
 //!
-//! A *cell* is a server under a workload, `fanfare/fanout`. Each round runs every cell once, each against a fresh server;
-//! a ratio is taken within a round, and the median over the rounds is what counts. The
-//! server has one core to itself, the load generator another.
+//! A *cell* is a server under a workload, `fanfare/fanout`. Each round runs every cell once, each against a
+//! fresh server; a ratio is taken within a round, and the median over the rounds is what counts. The server
+//! has one core to itself, the load generator another.
 
 mod contender;
 mod launch;

@@ -20,6 +20,8 @@ use super::wire::{self, Control, Endpoint};
 const READ: usize = 256 * 1024;
 /// How long everything may take to connect and subscribe.
 const CONNECT_DEADLINE_NS: u64 = 60_000_000_000;
+/// Receive buffer of a connection that will stall, in bytes: its server should notice soon.
+const STALLED_RECEIVE_BUFFER: usize = 4096;
 /// The token of the urgent poller in the other one.
 const URGENT: u64 = u64::MAX;
 
@@ -55,6 +57,12 @@ pub(super) struct Notes {
     pub(super) missed: u64,
     /// Publishes that were refused.
     pub(super) refused: u64,
+    /// Deliveries that stalled subscribers read in the end.
+    pub(super) stalled_received: u64,
+    /// Messages that they were told are missing.
+    pub(super) stalled_missed: u64,
+    /// Stalled subscribers that were disconnected.
+    pub(super) stalled_dead: u64,
     /// Connections that were closed or lost once ready.
     pub(super) dead: u64,
     /// Frames without a stamp that say nothing of the above.
@@ -122,7 +130,9 @@ impl Client {
     }
 
     fn open(&mut self, role: Role, lane: Lane) -> Result<()> {
-        let conn = Conn::new(poller::start_connect(&self.address)?, role, lane == Lane::Probe);
+        let stalls = matches!(role, Role::Subscriber(Subscriptions { stalls: true, .. }));
+        let socket = poller::start_connect(&self.address, stalls.then_some(STALLED_RECEIVE_BUFFER))?;
+        let conn = Conn::new(socket, role, lane == Lane::Probe);
         let at = self.conns.len();
         self.poller_of(&conn).add(&conn.socket, at as u64, true)?;
         if matches!(role, Role::Publisher) {
@@ -132,7 +142,21 @@ impl Client {
         Ok(())
     }
 
-    /// Publishes one message, due at `due_ns`, through publisher `publisher`; sent by [`Self::flush_publishers`].
+    /// Lets the stalled subscribers read on.
+    pub(super) fn resume_stalled(&mut self) -> Result<()> {
+        for at in 0..self.conns.len() {
+            if self.conns[at].state == State::Stalled {
+                self.conns[at].state = State::CatchingUp;
+                self.conns[at].watches_room = false;
+                self.poller.add(&self.conns[at].socket, at as u64, false)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Publishes one message, due at `due_ns`, through publisher number `publisher`.
+    ///
+    /// [`Self::flush_publishers`] sends it.
     pub(super) fn publish(&mut self, publisher: usize, topic: u32, lane: Lane, due_ns: u64) {
         let number = self.ledger.publish(topic, lane, due_ns);
         stamp::write(&mut self.payload, number, self.payload_size);
@@ -298,6 +322,10 @@ impl Client {
         if let Role::Subscriber(subscriptions) = self.conns[at].role
             && let Some(number) = self.stamps.read(message)
         {
+            if self.conns[at].state == State::CatchingUp {
+                self.notes.stalled_received += 1;
+                return Ok(());
+            }
             self.last_delivery_ns = now;
             let reader = self.ledger.topic_of(number).and_then(|topic| subscriptions.reader_of(topic));
             match reader {
@@ -318,6 +346,9 @@ impl Client {
                 self.notes.refused += 1;
                 self.notes.trouble(|| format!("a publish was refused: {why}"));
             }
+            (Some(Control::Gap { missed }), State::CatchingUp) => {
+                self.notes.stalled_missed += missed.unwrap_or(0);
+            }
             (Some(Control::Gap { missed }), _) => {
                 self.notes.gaps += 1;
                 self.notes.missed += missed.unwrap_or(0);
@@ -336,6 +367,11 @@ impl Client {
         match conn.state {
             State::Closed => return Ok(()),
             State::Ready => {}
+            State::CatchingUp => {
+                conn.state = State::Closed;
+                self.notes.stalled_dead += 1;
+                return Ok(self.poller.remove(&conn.socket)?);
+            }
             state => bail!("a subscriber lost its connection while {state:?}: {why}"),
         }
         conn.state = State::Closed;

@@ -31,6 +31,8 @@ pub(super) enum State {
     Ready,
     /// Subscribed, and reads no more.
     Stalled,
+    /// Was stalled, and now reads what was kept for it; the run is over.
+    CatchingUp,
     Closed,
 }
 

@@ -35,6 +35,10 @@ pub(super) fn run(options: &Options) -> Result<Report> {
         if options.idle { Window::default() } else { Run::new(options, probe_topic).drive(&mut client)? };
     listen(&mut client, options.linger_ms)?;
     let end = memory(options);
+    if options.stall > 0 {
+        client.resume_stalled()?;
+        listen(&mut client, options.settle_ms)?;
+    }
     Ok(Report::new(options, &client, connect_ns, window, [before, idle, end]))
 }
 

@@ -7,8 +7,8 @@
 //!
 //! The client must not be the bottleneck, so a delivery costs it little: level-triggered readiness, one read
 //! buffer for all connections, frames parsed in place, a delivery recognized by a short stamp in its payload
-//! (no JSON parser), and no sleeping during a closed loop (on loopback a sleeping client makes the *server* pay for waking
-//! another core, which would be counted as the server's).
+//! (no JSON parser), and no sleeping during a closed loop: on loopback a sleeping client makes the *server* pay
+//! for waking another core.
 //!
 //! | module | what |
 //! | --- | --- |

@@ -7,7 +7,7 @@ use super::stamp;
 
 /// A fan-out load generator for WebSocket pub/sub servers.
 #[derive(Clone, Debug, Parser)]
-#[command(name = "fan", version)]
+#[command(name = "fan", version, args_override_self = true)]
 pub struct Options {
     /// The server: ws://HOST:PORT, with a path only where the wire's own is not meant
     #[arg(long, default_value = "ws://127.0.0.1:9120")]
@@ -51,7 +51,7 @@ pub struct Options {
     /// Process whose CPU time and memory are read
     #[arg(long)]
     pub server_pid: Option<u32>,
-    /// Subscribers (the first ones) that stop reading once subscribed; the others are measured
+    /// Subscribers (the first ones) that stop reading once subscribed; the others are measured. In the end they read on
     #[arg(long, default_value_t = 0)]
     pub stall: usize,
     /// Connect and subscribe only: bytes per idle connection

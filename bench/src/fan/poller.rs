@@ -78,11 +78,15 @@ fn interest(writable: bool) -> epoll::EventFlags {
     if writable { epoll::EventFlags::IN | epoll::EventFlags::OUT } else { epoll::EventFlags::IN }
 }
 
-/// A socket that is on its way to `address`: writable once connected.
-pub(super) fn start_connect(address: &SocketAddr) -> io::Result<OwnedFd> {
+/// A socket that is on its way to `address`: writable once connected. `receive_buffer` is in bytes, the kernel's own
+/// growing one without.
+pub(super) fn start_connect(address: &SocketAddr, receive_buffer: Option<usize>) -> io::Result<OwnedFd> {
     let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
     let socket = socket_with(family, SocketType::STREAM, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC, None)?;
     sockopt::set_tcp_nodelay(&socket, true)?;
+    if let Some(bytes) = receive_buffer {
+        sockopt::set_socket_recv_buffer_size(&socket, bytes)?;
+    }
     match connect(&socket, address) {
         Ok(()) | Err(Errno::INPROGRESS) => Ok(socket),
         Err(error) => Err(error.into()),

@@ -52,6 +52,14 @@ pub struct Report {
     pub gaps_told: u64,
     /// Messages that those gaps say are missing, as far as they say.
     pub missed_told: u64,
+    /// Subscribers that stopped reading (`--stall`).
+    pub stalled: usize,
+    /// Deliveries that they read when the run was over: what was kept for them.
+    pub stalled_received: u64,
+    /// Messages that they were told are missing (v1).
+    pub stalled_missed: u64,
+    /// Those among them whose connection was closed or lost.
+    pub stalled_dead: u64,
     /// Publishes that the server refused (v1).
     pub refused: u64,
     /// Messages that were given up after `--patience-ms`.
@@ -74,8 +82,8 @@ pub struct Report {
     pub latency: Latency,
     /// The same of the probe topic (`--saturate`).
     pub probe: Option<Latency>,
-    /// CPU time of all server threads per delivery, in microseconds. Here and in the next three, a run that lost
-    /// messages has the wait for them in its CPU time.
+    /// CPU time of all server threads per delivery, in microseconds. Here and in the next three figures the CPU
+    /// time of a run that lost messages includes the wait for them.
     pub server_us_per_delivery: f64,
     /// CPU time of all server threads by wall time: 1 is one core.
     pub server_util: f64,
@@ -139,6 +147,10 @@ impl Report {
             misrouted: counts.misrouted,
             gaps_told: notes.gaps,
             missed_told: notes.missed,
+            stalled: options.stall,
+            stalled_received: notes.stalled_received,
+            stalled_missed: notes.stalled_missed,
+            stalled_dead: notes.stalled_dead,
             refused: notes.refused,
             abandoned: counts.abandoned,
             dead: notes.dead,
@@ -233,6 +245,15 @@ impl fmt::Display for Report {
             format!("{:.3} us/delivery, {:.2} cores", self.client_us_per_delivery, self.client_util),
         )?;
         line("deliveries/read", format!("{:.2}", self.deliveries_per_read))?;
+        if self.stalled > 0 {
+            line(
+                "stalled",
+                format!(
+                    "{} subscribers, which then read {} messages and were told of {} missing; {} disconnected",
+                    self.stalled, self.stalled_received, self.stalled_missed, self.stalled_dead
+                ),
+            )?;
+        }
         if self.dead + self.refused + self.abandoned > 0 || self.timed_out {
             line(
                 "trouble",
