@@ -1,4 +1,5 @@
 //! Every method of v1, and what is answered to frames that are none.
+#![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
 use fanfare_core::{
     message::{PayloadKind, Position},

@@ -1,4 +1,5 @@
 //! Every frame that the server sends, byte for byte.
+#![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
 use std::{sync::Arc, time::Duration};
 

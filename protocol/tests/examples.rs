@@ -1,5 +1,6 @@
 //! Every example of PROTOCOL.md: what a client sends is decoded, and what the server sends is what [`encode`]
 //! writes for the same frame, byte for byte.
+#![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
 use std::{borrow::Cow, sync::Arc, time::Duration};
 

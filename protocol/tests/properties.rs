@@ -1,4 +1,5 @@
 //! Whatever is published comes out as it went in, and no input makes the decoder panic.
+#![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
 use bytes::BytesMut;
 use fanfare_core::{
