@@ -32,6 +32,11 @@ use super::escape;
 pub struct TopicName(Arc<str>);
 
 impl TopicName {
+    /// The text, shared.
+    pub(crate) fn shared(&self) -> Arc<str> {
+        self.0.clone()
+    }
+
     /// The longest name and the longest pattern, in bytes of UTF-8. No name has more than 128 segments.
     pub const MAX_LEN: usize = 255;
 

@@ -40,6 +40,11 @@ use super::{InvalidTopic, TopicName};
 pub struct TopicPattern(Arc<str>);
 
 impl TopicPattern {
+    /// The text, shared.
+    pub(crate) fn shared(&self) -> Arc<str> {
+        self.0.clone()
+    }
+
     /// Checks a text that is meant to be a pattern.
     ///
     /// # Errors

@@ -1,0 +1,246 @@
+//! How a broker is made.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use thiserror::Error;
+
+use super::{Broker, Inner};
+use crate::{
+    Limits,
+    backend::{Backend, BackendError, BackendErrorKind, memory::MemoryBackend},
+    hooks::{Client, ClientPublish, Hooks},
+    policy::Policy,
+    session::{CloseReason, Refusal},
+    topic::{InvalidTopic, TopicConfig, TopicPattern},
+};
+
+/// How long [`BrokerBuilder::start`] waits for the backend.
+const START_WITHIN: Duration = Duration::from_secs(10);
+
+/// A broker to be configured. Without a [`Policy`] it does not start.
+#[derive(Default)]
+pub struct BrokerBuilder {
+    policy: Option<Arc<dyn Policy>>,
+    backend: Option<Arc<dyn Backend>>,
+    limits: Limits,
+    topics: Vec<(TopicPattern, TopicConfig)>,
+    default: TopicConfig,
+    hooks: Hooks,
+    shards: Option<usize>,
+    ping: Option<Duration>,
+    invalid: Option<InvalidTopic>,
+}
+
+impl BrokerBuilder {
+    /// Who may connect, and who may do what.
+    #[must_use]
+    pub fn policy(mut self, policy: impl Policy) -> Self {
+        self.policy = Some(Arc::new(policy));
+        self
+    }
+
+    /// What carries messages between nodes; [`MemoryBackend`] unless set.
+    #[must_use]
+    pub fn backend(mut self, backend: impl Backend) -> Self {
+        self.backend = Some(Arc::new(backend));
+        self
+    }
+
+    /// How the topics that a pattern matches behave. Of several patterns that match, the most specific counts.
+    #[must_use]
+    pub fn topic(mut self, pattern: &str, config: TopicConfig) -> Self {
+        if let Some(pattern) = self.pattern(pattern) {
+            self.topics.push((pattern, config));
+        }
+        self
+    }
+
+    /// How topics behave that no pattern matches: ephemeral unless set.
+    #[must_use]
+    pub fn default_topic(mut self, config: TopicConfig) -> Self {
+        self.default = config;
+        self
+    }
+
+    /// The bounds.
+    #[must_use]
+    pub fn limits(mut self, set: impl FnOnce(&mut Limits)) -> Self {
+        set(&mut self.limits);
+        self
+    }
+
+    /// How many fan-out shards there are, 1 to 64: as many as the runtime has worker threads unless set.
+    #[must_use]
+    pub fn shards(mut self, shards: usize) -> Self {
+        self.shards = Some(shards);
+        self
+    }
+
+    /// How often transports ping idle clients: 25 s unless set.
+    #[must_use]
+    pub fn ping_interval(mut self, every: Duration) -> Self {
+        self.ping = Some(every);
+        self
+    }
+
+    /// Runs when a client is admitted, before its first command is served.
+    #[must_use]
+    pub fn on_connected<F>(mut self, hook: impl Fn(Client) -> F + Send + Sync + 'static) -> Self
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        self.hooks.on_connected(hook);
+        self
+    }
+
+    /// Runs for each message that a client publishes to a topic that the pattern matches, after the
+    /// policy has allowed it: to validate, change or refuse it.
+    ///
+    /// ```
+    /// # use fanfare_core::{Broker, policy::Open, session::Refusal};
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let broker = Broker::builder()
+    ///     .policy(Open)
+    ///     .on_publish("chat.*", |publish| async move {
+    ///         if publish.payload.len() > 500 {
+    ///             return Err(Refusal::invalid_payload("a line has at most 500 bytes"));
+    ///         }
+    ///         Ok(publish)
+    ///     })
+    ///     .start()
+    ///     .await?;
+    /// # Ok(()) }
+    /// ```
+    #[must_use]
+    pub fn on_publish<F>(
+        mut self,
+        pattern: &str,
+        hook: impl Fn(ClientPublish) -> F + Send + Sync + 'static,
+    ) -> Self
+    where
+        F: Future<Output = Result<ClientPublish, Refusal>> + Send + 'static,
+    {
+        if let Some(pattern) = self.pattern(pattern) {
+            self.hooks.on_publish(pattern, hook);
+        }
+        self
+    }
+
+    /// Runs once when a connection is about to end, while its topics are still known.
+    #[must_use]
+    pub fn on_disconnecting<F>(
+        mut self,
+        hook: impl Fn(Client, Vec<String>, CloseReason) -> F + Send + Sync + 'static,
+    ) -> Self
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        self.hooks.on_disconnecting(hook);
+        self
+    }
+
+    /// Runs once when a connection has ended and its subscriptions are gone.
+    #[must_use]
+    pub fn on_disconnected<F>(
+        mut self,
+        hook: impl Fn(Client, CloseReason) -> F + Send + Sync + 'static,
+    ) -> Self
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        self.hooks.on_disconnected(hook);
+        self
+    }
+
+    /// Starts, and waits up to 10 s for the backend.
+    ///
+    /// # Errors
+    ///
+    /// What is missing or wrong in the configuration, or what keeps the backend from working.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a tokio runtime.
+    pub async fn start(self) -> Result<Broker, StartError> {
+        let inner = self.build()?;
+        let started = tokio::time::timeout(START_WITHIN, inner.start_backend()).await;
+        let late = || BackendError::new(BackendErrorKind::Unavailable, "start", "no answer within 10 s");
+        match started.unwrap_or_else(|_| Err(late())) {
+            Ok(()) => Ok(Broker { inner }),
+            Err(error) => Err(StartError::Backend(error)),
+        }
+    }
+
+    /// Starts without waiting for the backend: until it is there, it is down.
+    ///
+    /// # Errors
+    ///
+    /// What is missing or wrong in the configuration.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a tokio runtime.
+    pub fn start_degraded(self) -> Result<Broker, StartError> {
+        let inner = self.build()?;
+        inner.start_backend_in_background();
+        Ok(Broker { inner })
+    }
+
+    fn build(self) -> Result<Arc<Inner>, StartError> {
+        if let Some(invalid) = self.invalid {
+            return Err(StartError::InvalidPattern(invalid));
+        }
+        let policy = self.policy.ok_or(StartError::NoPolicy)?;
+        let backend = self.backend.unwrap_or_else(|| Arc::new(MemoryBackend::new()));
+        let mut limits = self.limits;
+        // A publish to several topics takes a permit for each.
+        limits.inbox_messages = limits.inbox_messages.max(limits.topics_per_publish);
+        let workers = || tokio::runtime::Handle::current().metrics().num_workers();
+        let shards = self.shards.unwrap_or_else(workers).clamp(1, 64);
+        let table = crate::table::Table::new(self.topics, self.default, limits.topics);
+        Ok(Inner::new(
+            policy,
+            backend,
+            limits,
+            table,
+            self.hooks,
+            shards,
+            self.ping.unwrap_or(Duration::from_secs(25)),
+        ))
+    }
+
+    fn pattern(&mut self, pattern: &str) -> Option<TopicPattern> {
+        match TopicPattern::new(pattern) {
+            Ok(pattern) => Some(pattern),
+            Err(error) => {
+                self.invalid.get_or_insert(error);
+                None
+            }
+        }
+    }
+}
+
+impl fmt::Debug for BrokerBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BrokerBuilder")
+            .field("limits", &self.limits)
+            .field("topics", &self.topics)
+            .field("hooks", &self.hooks)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Why a broker does not start.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// Nobody has said who may do what.
+    #[error("a broker needs a policy: call `policy(..)`; `policy::Open` allows everything to everybody")]
+    NoPolicy,
+    /// A pattern in the configuration is none.
+    #[error("a topic pattern of the configuration is not valid")]
+    InvalidPattern(#[source] InvalidTopic),
+    /// The backend does not work.
+    #[error("the backend does not start")]
+    Backend(#[source] BackendError),
+}

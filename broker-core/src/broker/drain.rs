@@ -1,0 +1,58 @@
+//! Ending in good order.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::Inner;
+use crate::session::{CloseKind, CloseReason};
+
+/// How often the end is looked for.
+const LOOK_EVERY: Duration = Duration::from_millis(10);
+
+/// Clients come back spread over this time, or a quarter of the time for draining.
+const SPREAD: Duration = Duration::from_secs(5);
+
+impl Inner {
+    pub(crate) fn is_draining(&self) -> bool {
+        *self.draining.borrow()
+    }
+
+    pub(super) async fn drain(&self, within: Duration) -> bool {
+        let deadline = Instant::now() + within;
+        self.draining.send_replace(true);
+        // Commands are refused by now; what was committed is fanned out.
+        let fanned_out = wait(deadline, || self.inboxes.iter().all(|inbox| inbox.is_quiet())).await;
+        for outbox in self.registry.outboxes() {
+            let spread = SPREAD.mul_f64(fastrand::f64());
+            outbox.finish(CloseReason::new(CloseKind::Draining).retry_after(spread));
+        }
+        let ended = wait(deadline, || self.registry.len() == 0).await;
+        if !ended {
+            for outbox in self.registry.outboxes() {
+                outbox.abort();
+            }
+        }
+        self.stop_tasks();
+        self.backend.shutdown(deadline).await;
+        for inbox in &self.inboxes {
+            inbox.close();
+        }
+        for shard in self.take_shards() {
+            let _ = tokio::time::timeout_at(deadline, shard).await;
+        }
+        fanned_out && ended
+    }
+}
+
+async fn wait(deadline: Instant, done: impl Fn() -> bool) -> bool {
+    loop {
+        if done() {
+            return true;
+        }
+        if Instant::now() >= deadline {
+            return false;
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+}

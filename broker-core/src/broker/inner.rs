@@ -1,0 +1,232 @@
+//! What all handles of one broker share.
+
+use std::{
+    sync::{
+        Arc, Weak,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use parking_lot::Mutex;
+use tokio::{sync::watch, task::JoinHandle};
+
+use super::{TooManyFormats, interest::Janitor, registry::Registry};
+use crate::{
+    Limits,
+    backend::{Backend, BackendError, BackendState, Capabilities, Ingress, NodeId},
+    fanout::{Inbox, Left, Shard, ShardContext},
+    hooks::Hooks,
+    message::{Encoder, Format, MAX_FORMATS, MessageParts},
+    outbox::{Budget, OutboxLimits, Shared},
+    policy::Policy,
+    publish::PublishError,
+    session::ClientId,
+    stats::Totals,
+    table::Table,
+    topic::TopicName,
+};
+
+/// What all handles of one broker share.
+pub(crate) struct Inner {
+    pub(crate) node: NodeId,
+    pub(crate) limits: Limits,
+    pub(crate) ping: Duration,
+    pub(crate) table: Arc<Table>,
+    pub(crate) inboxes: Box<[Arc<Inbox>]>,
+    pub(crate) backend: Arc<dyn Backend>,
+    pub(crate) capabilities: Capabilities,
+    pub(crate) policy: Arc<dyn Policy>,
+    pub(crate) hooks: Hooks,
+    pub(crate) totals: Arc<Totals>,
+    pub(crate) budget: Arc<Budget>,
+    pub(crate) registry: Arc<Registry>,
+    pub(crate) subscriptions: Arc<AtomicUsize>,
+    pub(crate) backend_state: watch::Sender<BackendState>,
+    pub(crate) draining: watch::Sender<bool>,
+    pub(crate) janitor: Arc<Janitor>,
+    formats: Mutex<Vec<Format>>,
+    next_shard: AtomicUsize,
+    tasks: Mutex<Vec<JoinHandle<()>>>,
+    shards: Mutex<Vec<JoinHandle<()>>>,
+    this: Weak<Self>,
+}
+
+impl Inner {
+    pub(super) fn new(
+        policy: Arc<dyn Policy>,
+        backend: Arc<dyn Backend>,
+        limits: Limits,
+        table: Table,
+        hooks: Hooks,
+        shards: usize,
+        ping: Duration,
+    ) -> Arc<Self> {
+        let (messages, bytes) = (limits.inbox_messages, limits.inbox_bytes);
+        let inbox = || Arc::new(Inbox::new(messages, bytes));
+        let inner = Arc::new_cyclic(|this: &Weak<Self>| Self {
+            node: NodeId::random(),
+            ping,
+            table: Arc::new(table),
+            inboxes: (0..shards).map(|_| inbox()).collect(),
+            capabilities: backend.capabilities(),
+            backend,
+            policy,
+            hooks,
+            totals: Arc::default(),
+            budget: Arc::new(Budget::new(limits.total_queue_bytes)),
+            registry: Arc::new(Registry::new(&limits)),
+            subscriptions: Arc::default(),
+            backend_state: watch::Sender::new(BackendState::Down),
+            draining: watch::Sender::new(false),
+            janitor: Arc::default(),
+            formats: Mutex::default(),
+            next_shard: AtomicUsize::new(0),
+            tasks: Mutex::default(),
+            shards: Mutex::default(),
+            this: this.clone(),
+            limits,
+        });
+        inner.spawn_shards();
+        let janitor = tokio::spawn(Janitor::run(inner.janitor.clone(), Arc::downgrade(&inner)));
+        inner.tasks.lock().push(janitor);
+        inner
+    }
+
+    fn spawn_shards(&self) {
+        let mut shards = self.shards.lock();
+        for (index, inbox) in self.inboxes.iter().enumerate() {
+            let context = ShardContext {
+                index,
+                inbox: inbox.clone(),
+                table: self.table.clone(),
+                totals: self.totals.clone(),
+                left: self.left(),
+                subscriptions: self.subscriptions.clone(),
+                page_messages: self.limits.queue_messages,
+            };
+            shards.push(tokio::spawn(Shard::new(context).run()));
+        }
+    }
+
+    fn left(&self) -> Box<dyn Fn(Left) + Send + Sync> {
+        let janitor = self.janitor.clone();
+        Box::new(move |left| janitor.left(left))
+    }
+
+    pub(crate) async fn start_backend(&self) -> Result<(), BackendError> {
+        let ingress = Ingress { node: self.node, broker: self.this.clone() };
+        self.backend.start(ingress).await?;
+        self.backend_state.send_replace(BackendState::Up);
+        Ok(())
+    }
+
+    pub(super) fn start_backend_in_background(&self) {
+        let this = self.this.clone();
+        let task = tokio::spawn(async move {
+            let Some(inner) = this.upgrade() else { return };
+            if let Err(error) = inner.start_backend().await {
+                tracing::error!(target: "fanfare::backend", error = &error as &dyn std::error::Error, "the backend does not start");
+            }
+        });
+        self.tasks.lock().push(task);
+    }
+
+    pub(crate) fn weak(&self) -> Weak<Self> {
+        self.this.clone()
+    }
+
+    pub(super) fn register(&self, encoder: Arc<dyn Encoder>) -> Result<Format, TooManyFormats> {
+        let mut formats = self.formats.lock();
+        if formats.len() >= MAX_FORMATS {
+            return Err(TooManyFormats);
+        }
+        let format = Format { index: formats.len() as u8, encoder };
+        formats.push(format.clone());
+        Ok(format)
+    }
+
+    /// The shard of the next subscriber.
+    pub(crate) fn next_shard(&self) -> usize {
+        self.next_shard.fetch_add(1, Ordering::Relaxed) % self.inboxes.len()
+    }
+
+    /// What an outbox on a shard shares with the broker.
+    pub(crate) fn outbox(&self, client: ClientId, shard: usize, format: Option<Format>) -> Shared {
+        Shared {
+            client,
+            format,
+            limits: OutboxLimits {
+                queue_bytes: self.limits.queue_bytes,
+                control_bytes: self.limits.control_bytes,
+            },
+            budget: self.budget.clone(),
+            totals: self.totals.clone(),
+            pull: crate::fanout::PullHandle { inbox: self.inboxes[shard].clone(), client },
+        }
+    }
+
+    /// Whether a message is within the limits and fits its topics.
+    pub(crate) fn check(&self, parts: &MessageParts, also: &[TopicName]) -> Result<(), PublishError> {
+        if self.is_draining() {
+            return Err(PublishError::Draining);
+        }
+        let labels = [("event", &parts.event), ("key", &parts.key), ("message_id", &parts.message_id)];
+        for (field, label) in labels {
+            if let Some(label) = label
+                && label.len() > self.limits.max_label
+            {
+                return Err(PublishError::TooLarge {
+                    field,
+                    limit: self.limits.max_label,
+                    value: label.len(),
+                });
+            }
+            if let Some(label) = label
+                && (label.contains(char::is_control) || (field == "event" && label.starts_with('$')))
+            {
+                return Err(PublishError::InvalidLabel { field });
+            }
+        }
+        let topics = 1 + also.len();
+        if topics > self.limits.topics_per_publish {
+            return Err(PublishError::TooManyTopics { limit: self.limits.topics_per_publish, value: topics });
+        }
+        for topic in std::iter::once(&parts.topic).chain(also) {
+            let config = self.table.config(topic);
+            let limit = config.message_limit().unwrap_or(usize::MAX).min(self.limits.max_message);
+            if parts.payload.len() > limit {
+                return Err(PublishError::TooLarge { field: "data", limit, value: parts.payload.len() });
+            }
+            if config.is_logged() && topics > 1 {
+                let reason = "a message to several topics cannot be ordered in their logs: publish to each";
+                return Err(PublishError::Unsupported { field: "topics", reason });
+            }
+            if !config.is_logged() && parts.message_id.is_some() {
+                let reason = "an ephemeral topic remembers no message_id: configure a history";
+                return Err(PublishError::Unsupported { field: "message_id", reason });
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn take_shards(&self) -> Vec<JoinHandle<()>> {
+        std::mem::take(&mut self.shards.lock())
+    }
+
+    pub(super) fn stop_tasks(&self) {
+        for task in self.tasks.lock().drain(..) {
+            task.abort();
+        }
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        // The shards serve what waits, and end.
+        for inbox in &self.inboxes {
+            inbox.close();
+        }
+        self.stop_tasks();
+    }
+}

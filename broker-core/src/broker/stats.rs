@@ -1,0 +1,36 @@
+//! The picture that [`Stats`] is.
+
+use std::sync::atomic::Ordering;
+
+use super::Inner;
+use crate::stats::Stats;
+
+impl Inner {
+    pub(super) fn stats(&self) -> Stats {
+        let totals = &self.totals;
+        let outboxes = self.registry.outboxes();
+        Stats {
+            published: totals.published.get(),
+            refused: totals.refused.get(),
+            offered: totals.offered.get(),
+            delivered: totals.delivered.get(),
+            conflated: totals.conflated.get(),
+            dropped: totals.dropped.get(),
+            discarded: totals.discarded.get(),
+            resynced: totals.resynced.get(),
+            hidden: totals.hidden.get(),
+            gaps: totals.gaps.get(),
+            slow_consumers: totals.slow_consumers.get(),
+            resyncs: totals.resyncs.get(),
+            slow_offers: totals.slow_offers.get(),
+            backfills: totals.backfills.get(),
+            queued: self.budget.messages() as u64,
+            queued_bytes: self.budget.used(),
+            lagging: outboxes.iter().filter(|outbox| outbox.stalled_for().is_some()).count(),
+            connections: self.registry.len(),
+            subscriptions: self.subscriptions.load(Ordering::Relaxed),
+            topics: self.table.len(),
+            shard_depths: self.inboxes.iter().map(|inbox| inbox.depth()).collect(),
+        }
+    }
+}

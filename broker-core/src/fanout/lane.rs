@@ -1,0 +1,62 @@
+//! What sessions ask of a shard.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::inbox::Inbox;
+use crate::{
+    log::Begin,
+    session::ClientId,
+    subscriber::{Subscriber, SubscriptionId},
+    table::TopicState,
+    topic::TopicPattern,
+};
+
+/// One request in a shard's second lane.
+pub(crate) enum Op {
+    /// Adds a subscriber.
+    Insert(Box<Insert>),
+    /// Removes a subscriber, and hands it the reply that nothing of the topic may follow.
+    Remove { client: ClientId, subscription: SubscriptionId, reply: Option<Bytes> },
+    /// A subscriber that is catching up has room for more.
+    Pull { client: ClientId, subscription: SubscriptionId },
+}
+
+/// A subscription to be added.
+pub(crate) struct Insert {
+    pub(crate) subscriber: Arc<dyn Subscriber>,
+    pub(crate) subscription: SubscriptionId,
+    pub(crate) target: Target,
+}
+
+/// What is subscribed to.
+pub(crate) enum Target {
+    Topic {
+        topic: Arc<TopicState>,
+        /// Where to begin, on a logged topic.
+        begin: Option<Begin>,
+    },
+    Pattern(TopicPattern),
+}
+
+/// Asks the shard for the next page of what a subscription has missed. A subscriber calls it when it
+/// has sent all it was offered, and was told that it is catching up.
+#[derive(Clone)]
+pub struct PullHandle {
+    pub(crate) inbox: Arc<Inbox>,
+    pub(crate) client: ClientId,
+}
+
+impl PullHandle {
+    /// Asks for the next page. Never blocks; asking once too often does no harm.
+    pub fn pull(&self, subscription: SubscriptionId) {
+        self.inbox.send(Op::Pull { client: self.client, subscription });
+    }
+}
+
+impl std::fmt::Debug for PullHandle {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("PullHandle").field("client", &self.client).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,255 @@
+//! One slice of one topic's turn.
+
+use std::time::{Duration, Instant};
+
+use rustc_hash::FxHashSet;
+
+use super::{
+    shard::Shard,
+    subs::{CatchUp, Place, Progress, Sub, SubKey, Subs},
+    topic::{ShardTopic, Turn, Work},
+};
+use crate::{
+    message::{Gap, GapReason, Position},
+    publish::Outcome,
+    stats::Totals,
+    subscriber::{Batch, Notice, Offer, Then},
+    table::TopicId,
+};
+
+/// An offer that takes longer blocks, and is counted.
+const SLOW_OFFER: Duration = Duration::from_millis(5);
+
+impl Shard {
+    /// Serves a topic for at most so many offers. True when it has more to fan out.
+    pub(super) fn serve(&mut self, id: TopicId, offers: &mut usize) -> bool {
+        let Some(topic) = self.topics.get_mut(&id) else { return false };
+        if topic.turn.is_none() {
+            if topic.patterns_seen != self.patterns_generation {
+                topic.by_pattern = by_pattern(topic, &self.patterns, &self.subs);
+                topic.patterns_seen = self.patterns_generation;
+            }
+            let skipped = topic.begin_turn();
+            self.context.inbox.release(skipped);
+        }
+        let Some(mut turn) = topic.turn.take() else {
+            self.after_turn(id);
+            return false;
+        };
+        let more_follows = !self.ring.is_empty();
+        let mut slice = Slice {
+            shard: self.context.index,
+            subs: &mut self.subs,
+            totals: &self.context.totals,
+            inbox: &self.context.inbox,
+            unflushed: more_follows.then_some(&mut self.unflushed),
+            outcome: Outcome::default(),
+        };
+        let stale = topic.patterns_seen != self.patterns_generation;
+        let everybody = topic.exact.len() + topic.by_pattern.len();
+        while *offers > 0 && turn.cursor < everybody {
+            let key = match topic.exact.get(turn.cursor) {
+                Some(key) => *key,
+                None => topic.by_pattern[turn.cursor - topic.exact.len()],
+            };
+            let by_pattern = turn.cursor >= topic.exact.len();
+            turn.cursor += 1;
+            *offers -= 1;
+            if by_pattern && stale && !slice.still_matches(key, topic) {
+                continue;
+            }
+            slice.offer(key, topic, &turn.work);
+        }
+        slice.settle(&turn);
+        if turn.cursor < everybody {
+            topic.turn = Some(turn);
+            return true;
+        }
+        self.context.inbox.release(turn.cost);
+        turn.finish(topic);
+        // A topic without subscribers costs a turn, too, or it could starve the others.
+        *offers = offers.saturating_sub(1);
+        let more = !topic.pending.is_empty();
+        if !more {
+            self.after_turn(id);
+        }
+        more
+    }
+
+    fn after_turn(&mut self, id: TopicId) {
+        let is_unused = self.topics.get(&id).is_some_and(|t| t.is_unused() && t.by_pattern.is_empty());
+        if is_unused {
+            self.topics.remove(&id);
+        } else {
+            self.forget_unused();
+        }
+    }
+}
+
+impl Turn {
+    /// Everybody has been served.
+    fn finish(self, topic: &mut ShardTopic) {
+        match self.work {
+            Work::Messages { last: Some(last), .. } => topic.fanned = Some(last),
+            Work::NewEpoch(position) => topic.fanned = Some(position),
+            Work::Gap(_) | Work::Messages { .. } => {}
+        }
+    }
+}
+
+/// What one slice works with.
+struct Slice<'a> {
+    shard: usize,
+    subs: &'a mut Subs,
+    totals: &'a Totals,
+    inbox: &'a std::sync::Arc<super::Inbox>,
+    /// Where connections gather that write once for several topics.
+    unflushed: Option<&'a mut Vec<std::sync::Arc<dyn crate::subscriber::Subscriber>>>,
+    outcome: Outcome,
+}
+
+impl Slice<'_> {
+    fn still_matches(&self, key: SubKey, topic: &ShardTopic) -> bool {
+        match self.subs.get(key).map(|sub| &sub.place) {
+            Some(Place::Pattern(pattern)) => pattern.matches(topic.state.name()),
+            _ => false,
+        }
+    }
+
+    fn offer(&mut self, key: SubKey, topic: &ShardTopic, work: &Work) {
+        let Some(sub) = self.subs.get_mut(key) else { return };
+        match work {
+            Work::Gap(gap) => {
+                if matches!(sub.progress, Progress::Live) {
+                    sub.subscriber.notice(sub.id, Notice::Gap(gap.clone()));
+                }
+            }
+            Work::NewEpoch(position) => self.new_epoch(key, topic, *position),
+            Work::Messages { .. } => self.offer_messages(key, topic, work),
+        }
+    }
+
+    /// The log was replaced: what was live goes on in the new one.
+    fn new_epoch(&mut self, key: SubKey, topic: &ShardTopic, position: Position) {
+        let Some(sub) = self.subs.get_mut(key) else { return };
+        if let Progress::Live | Progress::Ahead(_) = sub.progress {
+            let gap = Gap::new(GapReason::Epoch, None).between(topic.fanned, None);
+            sub.subscriber.notice(sub.id, Notice::Gap(gap));
+            sub.progress = Progress::Ahead(position.offset);
+        }
+    }
+
+    fn offer_messages(&mut self, key: SubKey, topic: &ShardTopic, work: &Work) {
+        let Work::Messages { messages, joined, has_exclusions, special, .. } = work else { return };
+        let Some(sub) = self.subs.get_mut(key) else { return };
+        let mut first = 0;
+        match &sub.progress {
+            Progress::Live => {
+                if let (Some(fanned), Some(place)) = (topic.fanned, messages[0].place())
+                    && (place.prev > fanned.offset || place.position.epoch != fanned.epoch)
+                    && !matches!(sub.place, Place::Pattern(_))
+                {
+                    sub.subscriber.notice(sub.id, Notice::Gap(hole(fanned, place)));
+                }
+            }
+            Progress::Ahead(after) => {
+                let after = *after;
+                first = messages.partition_point(|m| m.position().is_some_and(|p| p.offset <= after));
+                if first == messages.len() {
+                    return;
+                }
+                if let Some(place) = messages[first].place().filter(|place| place.prev > after) {
+                    let last = Position::new(place.position.epoch, after);
+                    sub.subscriber.notice(sub.id, Notice::Gap(hole(last, place)));
+                }
+                sub.progress = Progress::Live;
+            }
+            Progress::CatchingUp(_) | Progress::Stopped => return,
+        }
+        if let Some(copies) = special.as_ref().and_then(|special| special.copies.as_ref())
+            && !copies[self.shard].lock().insert(sub.client)
+        {
+            return;
+        }
+        let gathers = self.unflushed.is_some();
+        let batch = Batch {
+            topic: topic.state.name(),
+            subscription: sub.id,
+            messages,
+            first,
+            joined: Some(joined),
+            has_exclusions: *has_exclusions,
+            more_follows: gathers,
+            page: false,
+        };
+        let offer = timed(self.totals, || sub.subscriber.offer(&batch));
+        self.totals.offered.add((messages.len() - first) as u64);
+        self.outcome.add(&batch, offer);
+        if let Some(unflushed) = &mut self.unflushed
+            && offer.queued > 0
+        {
+            unflushed.push(sub.subscriber.clone());
+        }
+        react(sub, offer, topic.state.is_logged().then(|| messages[0].position()).flatten());
+        if let Progress::CatchingUp(_) = sub.progress {
+            let pull = super::PullHandle { inbox: self.inbox.clone(), client: sub.client };
+            sub.subscriber.notice(sub.id, Notice::CatchingUp(pull));
+        }
+    }
+
+    fn settle(self, turn: &Turn) {
+        if let Work::Messages { special: Some(special), .. } = &turn.work
+            && let Some(report) = &special.report
+        {
+            report.add(&self.outcome);
+        }
+    }
+}
+
+/// Does what a subscriber asked for.
+pub(super) fn react(sub: &mut Sub, offer: Offer, at: Option<Position>) {
+    match (offer.then, at) {
+        (Then::Continue, _) => {}
+        (Then::CatchUp { after }, Some(at)) => {
+            let catch_up = CatchUp { snapshot: Default::default(), after: Position::new(at.epoch, after) };
+            sub.progress = Progress::CatchingUp(Box::new(catch_up));
+        }
+        // There is no log to catch up from.
+        (Then::CatchUp { .. }, None) => {}
+        (Then::Stop, _) => sub.progress = Progress::Stopped,
+    }
+}
+
+/// What a subscriber at a position is told when it meets a message that does not follow.
+fn hole(last: Position, place: crate::message::LogPlace) -> Gap {
+    let reason = if last.epoch == place.position.epoch { GapReason::Backend } else { GapReason::Epoch };
+    Gap::new(reason, None).between(Some(last), Some(place.position))
+}
+
+pub(super) fn timed(totals: &Totals, offer: impl FnOnce() -> Offer) -> Offer {
+    let begun = Instant::now();
+    let offer = offer();
+    if begun.elapsed() > SLOW_OFFER {
+        totals.slow_offers.add(1);
+    }
+    offer
+}
+
+/// The subscriptions to patterns that match a topic: the most specific of each connection, and none of a
+/// connection that is subscribed by name.
+fn by_pattern(topic: &ShardTopic, patterns: &crate::topic::PatternTrie<SubKey>, subs: &Subs) -> Vec<SubKey> {
+    let mut found = Vec::new();
+    if patterns.is_empty() {
+        return found;
+    }
+    let mut clients = FxHashSet::default();
+    patterns.for_each_match(topic.state.name(), &mut |_, key| {
+        if let Some(sub) = subs.get(*key)
+            && !subs.is_subscribed(sub.client, topic.state.id())
+            && clients.insert(sub.client)
+        {
+            found.push(*key);
+        }
+    });
+    found
+}

@@ -1,0 +1,288 @@
+//! The loop of one shard.
+
+use std::{
+    collections::{VecDeque, hash_map::Entry},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use rustc_hash::FxHashMap;
+
+use super::{
+    inbox::{Inbox, Item},
+    lane::{Insert, Op, Target},
+    subs::{CatchUp, Place, Progress, Sub, Subs},
+    topic::ShardTopic,
+};
+use crate::{
+    message::Position,
+    stats::Totals,
+    subscriber::{Notice, Subscriber},
+    table::{Table, TopicId, TopicState},
+    topic::{PatternTrie, TopicPattern},
+};
+
+/// How many offers a shard makes before it looks at its inbox and lets others run.
+const OFFERS_PER_SLICE: usize = 256;
+
+/// How many topics without subscribers by name a shard remembers, so that their
+/// subscribers by pattern need not be searched for each message.
+const REMEMBERED_TOPICS: usize = 4096;
+
+/// What a shard shares with the rest of the broker.
+pub(crate) struct ShardContext {
+    pub(crate) index: usize,
+    pub(crate) inbox: Arc<Inbox>,
+    pub(crate) table: Arc<Table>,
+    pub(crate) totals: Arc<Totals>,
+    /// Topics and patterns that may have lost their last subscriber on this node.
+    pub(crate) left: Box<dyn Fn(Left) + Send + Sync>,
+    pub(crate) subscriptions: Arc<AtomicUsize>,
+    /// What one subscription's queue holds, where its topic does not say otherwise.
+    pub(crate) page_messages: usize,
+}
+
+/// A topic or a pattern whose last subscriber on this node has gone.
+pub(crate) enum Left {
+    Topic(Arc<TopicState>),
+    Pattern(TopicPattern),
+}
+
+/// One shard: owns its subscribers and their topics outright.
+pub(crate) struct Shard {
+    pub(super) context: ShardContext,
+    pub(super) subs: Subs,
+    pub(super) topics: FxHashMap<TopicId, ShardTopic>,
+    pub(super) patterns: PatternTrie<super::subs::SubKey>,
+    /// Counts the changes of `patterns`.
+    pub(super) patterns_generation: u64,
+    /// The topics that have something to fan out, in turn.
+    pub(super) ring: VecDeque<TopicId>,
+    /// Connections that were offered something and wait to write it with the rest.
+    pub(super) unflushed: Vec<Arc<dyn Subscriber>>,
+    reported: usize,
+}
+
+impl Shard {
+    pub(crate) fn new(context: ShardContext) -> Self {
+        Self {
+            context,
+            subs: Subs::default(),
+            topics: FxHashMap::default(),
+            patterns: PatternTrie::new(),
+            patterns_generation: 0,
+            ring: VecDeque::new(),
+            unflushed: Vec::new(),
+            reported: 0,
+        }
+    }
+
+    /// Serves until the inbox is closed and empty.
+    pub(crate) async fn run(mut self) {
+        let (mut lane, mut data) = (VecDeque::new(), VecDeque::new());
+        let inbox = self.context.inbox.clone();
+        loop {
+            if self.ring.is_empty() {
+                if !std::future::poll_fn(|cx| inbox.poll_take(cx, &mut lane, &mut data)).await {
+                    return;
+                }
+            } else {
+                // Others on this thread get their turn: the publishers among them.
+                tokio::task::yield_now().await;
+                inbox.take(&mut lane, &mut data);
+            }
+            self.step(&mut lane, &mut data);
+        }
+    }
+
+    /// Takes in what has come, and fans out one slice.
+    pub(crate) fn step(&mut self, lane: &mut VecDeque<Op>, data: &mut VecDeque<Item>) {
+        for op in lane.drain(..) {
+            self.apply(op);
+        }
+        for item in data.drain(..) {
+            self.enqueue(item);
+        }
+        let mut offers = OFFERS_PER_SLICE;
+        while offers > 0 {
+            let Some(id) = self.ring.pop_front() else { break };
+            let more = self.serve(id, &mut offers);
+            match self.topics.get_mut(&id) {
+                Some(_) if more => self.ring.push_back(id),
+                Some(topic) => topic.in_ring = false,
+                None => {}
+            }
+        }
+        self.flush_gathered();
+        self.report_size();
+    }
+
+    /// Whether nothing waits inside the shard.
+    #[cfg(test)]
+    pub(crate) fn is_idle(&self) -> bool {
+        self.ring.is_empty()
+    }
+
+    fn apply(&mut self, op: Op) {
+        match op {
+            Op::Insert(insert) => self.insert(*insert),
+            Op::Remove { client, subscription, reply } => self.remove(client, subscription, reply),
+            Op::Pull { client, subscription } => self.pull(client, subscription),
+        }
+    }
+
+    fn enqueue(&mut self, item: Item) {
+        let id = item.topic.id();
+        let topic = match self.topics.entry(id) {
+            Entry::Occupied(held) => held.into_mut(),
+            Entry::Vacant(free) => free.insert(ShardTopic::new(item.topic.clone())),
+        };
+        topic.pending.push_back(item);
+        if !topic.in_ring {
+            topic.in_ring = true;
+            self.ring.push_back(id);
+        }
+    }
+
+    fn insert(&mut self, insert: Insert) {
+        let Insert { subscriber, subscription, target } = insert;
+        let client = subscriber.client();
+        match target {
+            Target::Pattern(pattern) => {
+                let place = Place::Pattern(Box::new(pattern.clone()));
+                let sub = Sub { subscriber, client, id: subscription, place, progress: Progress::Live };
+                let key = self.subs.insert(sub);
+                self.patterns.insert(pattern, key);
+                self.patterns_generation += 1;
+            }
+            Target::Topic { topic: state, begin } => {
+                let id = state.id();
+                let place = Place::Topic { topic: id, index: 0 };
+                let sub = Sub {
+                    subscriber: subscriber.clone(),
+                    client,
+                    id: subscription,
+                    place,
+                    progress: Progress::Live,
+                };
+                let key = self.subs.insert(sub);
+                let topic = self.topics.entry(id).or_insert_with(|| ShardTopic::new(state));
+                if topic.exact.is_empty()
+                    && let Some(begin) = &begin
+                {
+                    // Everything up to the log's top at the time of subscribing is in the log, everything
+                    // after it comes through the inbox.
+                    let top = begin.top;
+                    if topic
+                        .fanned
+                        .is_none_or(|fanned| fanned.epoch != top.epoch || fanned.offset < top.offset)
+                    {
+                        topic.fanned = Some(top);
+                    }
+                }
+                topic.patterns_seen = u64::MAX;
+                let subs = &mut self.subs;
+                let index = topic.add_exact(key, |moved, index| set_index(subs, moved, index));
+                set_index(subs, key, index);
+                let Some(begin) = begin else { return };
+                let served = topic.served_through();
+                let progress = if let Some(gap) = begin.gap {
+                    subscriber.notice(subscription, Notice::Gap(gap));
+                    self.catching_up(begin.snapshot, begin.after)
+                } else if begin.catches_up() || served.is_none_or(|s| s.epoch != begin.after.epoch) {
+                    self.catching_up(begin.snapshot, begin.after)
+                } else {
+                    match served {
+                        Some(served) if served.offset > begin.after.offset => {
+                            self.catching_up(begin.snapshot, begin.after)
+                        }
+                        Some(served) if served.offset == begin.after.offset => Progress::Live,
+                        _ => Progress::Ahead(begin.after.offset),
+                    }
+                };
+                let is_catching_up = matches!(progress, Progress::CatchingUp(_));
+                if let Some(sub) = self.subs.get_mut(key) {
+                    sub.progress = progress;
+                }
+                if is_catching_up {
+                    subscriber.notice(subscription, Notice::CatchingUp(self.pull_handle(client)));
+                }
+            }
+        }
+    }
+
+    fn catching_up(&self, snapshot: VecDeque<Arc<crate::message::Message>>, after: Position) -> Progress {
+        Progress::CatchingUp(Box::new(CatchUp { snapshot, after }))
+    }
+
+    fn remove(
+        &mut self,
+        client: crate::session::ClientId,
+        subscription: crate::subscriber::SubscriptionId,
+        reply: Option<bytes::Bytes>,
+    ) {
+        let Some(key) = self.subs.find(client, subscription) else { return };
+        let Some(sub) = self.subs.remove(key) else { return };
+        match sub.place {
+            Place::Pattern(pattern) => {
+                self.patterns.remove(&pattern, |held| *held == key);
+                self.patterns_generation += 1;
+                if self.context.table.patterns.remove(&pattern, self.context.index) {
+                    (self.context.left)(Left::Pattern(*pattern));
+                }
+            }
+            Place::Topic { topic: id, index } => {
+                if let Some(topic) = self.topics.get_mut(&id) {
+                    let subs = &mut self.subs;
+                    topic.remove_exact(index as usize, |moved, index| set_index(subs, moved, index));
+                    topic.patterns_seen = u64::MAX;
+                    let last = topic.state.sequencer().remove_subscriber(self.context.index);
+                    if last {
+                        (self.context.left)(Left::Topic(topic.state.clone()));
+                    }
+                    if topic.is_unused() {
+                        self.topics.remove(&id);
+                    }
+                }
+            }
+        }
+        sub.subscriber.notice(subscription, Notice::Ended(reply));
+        self.subs.shrink();
+    }
+
+    /// Forgets topics that have no subscribers by name, when there are too many of them.
+    pub(super) fn forget_unused(&mut self) {
+        if self.topics.len() > REMEMBERED_TOPICS {
+            self.topics.retain(|_, topic| !topic.is_unused() || topic.in_ring);
+        }
+    }
+
+    pub(super) fn flush_gathered(&mut self) {
+        for subscriber in self.unflushed.drain(..) {
+            subscriber.flush();
+        }
+    }
+
+    pub(super) fn pull_handle(&self, client: crate::session::ClientId) -> super::PullHandle {
+        super::PullHandle { inbox: self.context.inbox.clone(), client }
+    }
+
+    /// Keeps the broker's count of subscriptions.
+    fn report_size(&mut self) {
+        let now = self.subs.len();
+        if now > self.reported {
+            self.context.subscriptions.fetch_add(now - self.reported, Ordering::Relaxed);
+        } else {
+            self.context.subscriptions.fetch_sub(self.reported - now, Ordering::Relaxed);
+        }
+        self.reported = now;
+    }
+}
+
+pub(super) fn set_index(subs: &mut Subs, key: super::subs::SubKey, at: usize) {
+    if let Some(Sub { place: Place::Topic { index, .. }, .. }) = subs.get_mut(key) {
+        *index = at as u32;
+    }
+}

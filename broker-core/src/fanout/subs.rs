@@ -1,0 +1,118 @@
+//! The subscriptions of one shard.
+
+use std::{collections::VecDeque, sync::Arc};
+
+use rustc_hash::FxHashMap;
+use slab::Slab;
+use smallvec::SmallVec;
+
+use crate::{
+    message::{Message, Position},
+    session::ClientId,
+    subscriber::{Subscriber, SubscriptionId},
+    table::TopicId,
+    topic::TopicPattern,
+};
+
+/// A subscription's place in the shard.
+pub(super) type SubKey = u32;
+
+/// One subscription.
+pub(super) struct Sub {
+    pub(super) subscriber: Arc<dyn Subscriber>,
+    pub(super) client: ClientId,
+    pub(super) id: SubscriptionId,
+    pub(super) place: Place,
+    pub(super) progress: Progress,
+}
+
+/// What a subscription is for.
+pub(super) enum Place {
+    Topic {
+        topic: TopicId,
+        /// Where it stands in the topic's list.
+        index: u32,
+    },
+    Pattern(Box<TopicPattern>),
+}
+
+/// How far a subscription is with its topic.
+pub(super) enum Progress {
+    /// It gets what comes.
+    Live,
+    /// It gets what comes after an offset that the topic's turn has not reached yet.
+    Ahead(u64),
+    /// It pulls what it has missed.
+    CatchingUp(Box<CatchUp>),
+    /// Its connection is closing.
+    Stopped,
+}
+
+/// What a subscription that catches up is still to get.
+pub(super) struct CatchUp {
+    /// Goes first: last values, which the log's order does not hold any more.
+    pub(super) snapshot: VecDeque<Arc<Message>>,
+    /// Then everything after this.
+    pub(super) after: Position,
+}
+
+/// All subscriptions of a shard, and which connection has which.
+#[derive(Default)]
+pub(super) struct Subs {
+    all: Slab<Sub>,
+    of_client: FxHashMap<ClientId, SmallVec<[SubKey; 2]>>,
+}
+
+impl Subs {
+    pub(super) fn insert(&mut self, sub: Sub) -> SubKey {
+        let client = sub.client;
+        let key = self.all.insert(sub) as SubKey;
+        self.of_client.entry(client).or_default().push(key);
+        key
+    }
+
+    pub(super) fn remove(&mut self, key: SubKey) -> Option<Sub> {
+        let sub = self.all.try_remove(key as usize)?;
+        if let Some(keys) = self.of_client.get_mut(&sub.client) {
+            keys.retain(|held| *held != key);
+            if keys.is_empty() {
+                self.of_client.remove(&sub.client);
+            }
+        }
+        Some(sub)
+    }
+
+    pub(super) fn find(&self, client: ClientId, id: SubscriptionId) -> Option<SubKey> {
+        let keys = self.of_client.get(&client)?;
+        keys.iter().copied().find(|key| self.all.get(*key as usize).is_some_and(|sub| sub.id == id))
+    }
+
+    pub(super) fn get(&self, key: SubKey) -> Option<&Sub> {
+        self.all.get(key as usize)
+    }
+
+    pub(super) fn get_mut(&mut self, key: SubKey) -> Option<&mut Sub> {
+        self.all.get_mut(key as usize)
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.all.len()
+    }
+
+    /// Whether a connection is subscribed to a topic by its name.
+    pub(super) fn is_subscribed(&self, client: ClientId, topic: TopicId) -> bool {
+        self.of_client.get(&client).is_some_and(|keys| {
+            keys.iter().any(|key| {
+                let place = self.all.get(*key as usize).map(|sub| &sub.place);
+                matches!(place, Some(Place::Topic { topic: held, .. }) if *held == topic)
+            })
+        })
+    }
+
+    /// Keeps no more room than is needed, when most of it is unused.
+    pub(super) fn shrink(&mut self) {
+        if self.all.is_empty() {
+            *self = Self::default();
+        }
+    }
+}

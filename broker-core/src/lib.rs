@@ -1,0 +1,24 @@
+//! The core of Fanfare: topics, fan-out, bounded outboxes, recovery.
+#![forbid(unsafe_code)]
+
+pub mod backend;
+mod broker;
+mod fanout;
+pub mod hooks;
+mod limits;
+mod log;
+pub mod message;
+pub mod outbox;
+pub mod policy;
+pub mod publish;
+pub mod session;
+mod stats;
+pub mod subscriber;
+pub mod subscription;
+mod sync;
+mod table;
+pub mod topic;
+
+pub use broker::{Broker, BrokerBuilder, ConnectError, StartError, SubscribeError, TooManyFormats};
+pub use limits::Limits;
+pub use stats::Stats;

@@ -1,0 +1,94 @@
+//! Every bound of a broker, in one place.
+
+use std::{num::NonZeroU32, time::Duration};
+
+/// The bounds that a broker keeps. Each has a default, each can be set, none
+/// can be turned off: what is unbounded ends a process sooner or later.
+///
+/// What a client can pass is answered by an error that names the field, the
+/// limit and the value.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Limits {
+    /// Bytes of one message's payload: 64 KiB. A topic's configuration can say less.
+    pub max_message: usize,
+    /// Bytes of an event name, a key or a `message_id`: 255.
+    pub max_label: usize,
+    /// Subscriptions of one connection: 128.
+    pub subscriptions_per_connection: usize,
+    /// Topics of one publish to several: 16.
+    pub topics_per_publish: usize,
+    /// Messages in one subscription's queue, where its topic does not say otherwise: 256.
+    pub queue_messages: usize,
+    /// Bytes in the queues of one connection: 1 MiB. One message always fits an empty queue.
+    pub queue_bytes: usize,
+    /// Bytes in the queues of all connections: 256 MiB.
+    pub total_queue_bytes: usize,
+    /// Bytes of replies that wait for one connection: 64 KiB. One reply always fits.
+    pub control_bytes: usize,
+    /// Messages that wait for one fan-out shard: 4,096; then publishers wait.
+    pub inbox_messages: usize,
+    /// Bytes that wait for one fan-out shard: 4 MiB.
+    pub inbox_bytes: usize,
+    /// Commands of one connection a second: 100.
+    pub commands_per_second: NonZeroU32,
+    /// Commands of one connection at once: 200.
+    pub commands_burst: NonZeroU32,
+    /// Subscribes of one connection a second: 50, on top of what it may hold at once.
+    pub subscribes_per_second: NonZeroU32,
+    /// History reads of one connection a second: 10.
+    pub histories_per_second: NonZeroU32,
+    /// Publishes of one connection that wait for the backend: 64; then its socket is not read.
+    pub publishes_in_flight: usize,
+    /// How long a client may take until it is authenticated: 10 s.
+    pub authenticate_within: Duration,
+    /// Messages of one page of history: 1,000.
+    pub history_page_messages: usize,
+    /// Bytes of one page of history: 1 MiB.
+    pub history_page_bytes: usize,
+    /// Connections of one user: 100.
+    pub connections_per_user: usize,
+    /// Connections from one address: unlimited unless set, because many clients
+    /// share an address behind a proxy.
+    pub connections_per_address: Option<usize>,
+    /// Connections in all: 100,000.
+    pub connections: usize,
+    /// Topics that this node holds state for at once: 1,000,000.
+    pub topics: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            max_message: 64 << 10,
+            max_label: 255,
+            subscriptions_per_connection: 128,
+            topics_per_publish: 16,
+            queue_messages: 256,
+            queue_bytes: 1 << 20,
+            total_queue_bytes: 256 << 20,
+            control_bytes: 64 << 10,
+            inbox_messages: 4096,
+            inbox_bytes: 4 << 20,
+            commands_per_second: nonzero(100),
+            commands_burst: nonzero(200),
+            subscribes_per_second: nonzero(50),
+            histories_per_second: nonzero(10),
+            publishes_in_flight: 64,
+            authenticate_within: Duration::from_secs(10),
+            history_page_messages: 1000,
+            history_page_bytes: 1 << 20,
+            connections_per_user: 100,
+            connections_per_address: None,
+            connections: 100_000,
+            topics: 1_000_000,
+        }
+    }
+}
+
+const fn nonzero(value: u32) -> NonZeroU32 {
+    match NonZeroU32::new(value) {
+        Some(value) => value,
+        None => NonZeroU32::MIN,
+    }
+}

@@ -1,0 +1,87 @@
+//! Where in a log a subscription begins.
+
+use std::{collections::VecDeque, sync::Arc};
+
+use super::TopicLog;
+use crate::{
+    message::{Gap, GapReason, Message, Position},
+    session::Start,
+};
+
+/// Where a subscription to a logged topic begins, decided in one step with the log's top.
+#[derive(Debug)]
+pub(crate) struct Begin {
+    /// Everything after this position will be sent.
+    pub(crate) after: Position,
+    /// The log's top when this was decided: everything after it comes live.
+    pub(crate) top: Position,
+    /// Whether all that was missed will come; `None` where nothing was to recover.
+    pub(crate) recovered: Option<bool>,
+    /// What can no longer be sent.
+    pub(crate) gap: Option<Gap>,
+    /// What is sent before anything else, although the log has moved on: the last values.
+    pub(crate) snapshot: VecDeque<Arc<Message>>,
+}
+
+impl Begin {
+    /// Whether something comes before what is live.
+    pub(crate) fn catches_up(&self) -> bool {
+        self.after != self.top || !self.snapshot.is_empty()
+    }
+}
+
+impl TopicLog {
+    /// Where a subscription begins. Expired messages must have been given up before.
+    pub(crate) fn begin(&self, start: Start) -> Begin {
+        let at = |offset| Position::new(self.epoch, offset);
+        let plain = |offset| Begin {
+            after: at(offset),
+            top: self.top(),
+            recovered: None,
+            gap: None,
+            snapshot: VecDeque::new(),
+        };
+        match start {
+            Start::Live => plain(self.last),
+            Start::Earliest => plain(self.floor),
+            Start::Last(n) => {
+                let n = usize::try_from(n).unwrap_or(usize::MAX).min(self.entries.len());
+                let skipped = self.entries.len() - n;
+                plain(if skipped == 0 { self.floor } else { self.entries[skipped - 1].offset })
+            }
+            Start::Latest => Begin { snapshot: self.latest.values().cloned().collect(), ..plain(self.last) },
+            Start::After(position) => self.begin_after(position),
+        }
+    }
+
+    fn begin_after(&self, asked: Position) -> Begin {
+        let lost = |reason, missed| {
+            let floor = Position::new(self.epoch, self.floor);
+            let next = self.entries.front().map(|first| Position::new(self.epoch, first.offset));
+            let gap = Gap::new(reason, missed).between(Some(asked), next);
+            Begin {
+                after: floor,
+                top: self.top(),
+                recovered: Some(false),
+                gap: Some(gap),
+                snapshot: VecDeque::new(),
+            }
+        };
+        if asked.epoch != self.epoch {
+            lost(GapReason::Epoch, None)
+        } else if asked.offset > self.last {
+            // This log never gave out that position.
+            lost(GapReason::History, None)
+        } else if asked.offset < self.floor {
+            lost(GapReason::History, self.count_between(asked.offset, self.floor))
+        } else {
+            Begin {
+                after: asked,
+                top: self.top(),
+                recovered: Some(true),
+                gap: None,
+                snapshot: VecDeque::new(),
+            }
+        }
+    }
+}

@@ -1,0 +1,204 @@
+//! The retained messages of one topic: a backend's log in memory, and a node's tail of it.
+
+mod begin;
+mod latest;
+
+use std::{collections::VecDeque, sync::Arc};
+
+pub(crate) use begin::Begin;
+use latest::Latest;
+use tokio::time::Instant;
+
+use crate::{
+    backend::{Page, Retention},
+    message::{Epoch, LogPlace, Message, Position},
+};
+
+/// The retained messages of one topic, in order, bounded by messages, bytes and time.
+///
+/// `floor` and `last` frame what is held: everything after `floor` up to `last` is here.
+pub(crate) struct TopicLog {
+    epoch: Epoch,
+    /// Offsets are consecutive, so that a hole can be counted.
+    dense: bool,
+    retention: Retention,
+    floor: u64,
+    last: u64,
+    entries: VecDeque<Entry>,
+    bytes: usize,
+    latest: Latest,
+}
+
+struct Entry {
+    message: Arc<Message>,
+    offset: u64,
+    expires: Instant,
+}
+
+/// What [`TopicLog::page`] found after an offset.
+pub(crate) struct LogPage {
+    pub(crate) messages: Vec<Arc<Message>>,
+    /// The offset up to which everything has been read.
+    pub(crate) through: u64,
+}
+
+impl TopicLog {
+    pub(crate) fn new(epoch: Epoch, dense: bool, retention: Retention) -> Self {
+        Self {
+            epoch,
+            dense,
+            retention,
+            floor: 0,
+            last: 0,
+            entries: VecDeque::new(),
+            bytes: 0,
+            latest: Latest::new(retention.latest_keys),
+        }
+    }
+
+    /// A log that begins where a page's log begins, and holds the page.
+    pub(crate) fn from_page(page: &Page, dense: bool, retention: Retention, now: Instant) -> Self {
+        let mut log = Self::new(page.epoch, dense, retention);
+        log.floor = page.messages.first().and_then(|m| m.place()).map_or(page.last, |place| place.prev);
+        log.last = log.floor;
+        for message in &page.messages {
+            log.append(message.clone(), now);
+        }
+        log
+    }
+
+    pub(crate) fn epoch(&self) -> Epoch {
+        self.epoch
+    }
+
+    pub(crate) fn last(&self) -> u64 {
+        self.last
+    }
+
+    pub(crate) fn floor(&self) -> u64 {
+        self.floor
+    }
+
+    /// The position of the last message, held or not.
+    pub(crate) fn top(&self) -> Position {
+        Position::new(self.epoch, self.last)
+    }
+
+    /// Where the next message of a log that assigns its own offsets stands.
+    pub(crate) fn next_place(&self) -> LogPlace {
+        LogPlace { position: Position::new(self.epoch, self.last + 1), prev: self.last }
+    }
+
+    /// How long messages are retained.
+    pub(crate) fn ttl(&self) -> std::time::Duration {
+        self.retention.history.ttl
+    }
+
+    /// Whether nothing is held, not even a key's last value.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.entries.is_empty() && self.latest.is_empty()
+    }
+
+    /// Appends a message whose predecessor is the last one held. With another
+    /// predecessor what is held is given up: it does not connect.
+    pub(crate) fn append(&mut self, message: Arc<Message>, now: Instant) {
+        let Some(place) = message.place() else { return };
+        let offset = place.position.offset;
+        if offset <= self.last && self.last != 0 {
+            return;
+        }
+        if place.prev != self.last {
+            self.entries.clear();
+            self.bytes = 0;
+            self.floor = place.prev;
+        }
+        self.last = offset;
+        self.latest.put(&message, offset);
+        self.bytes += message.weight();
+        self.entries.push_back(Entry { message, offset, expires: now + self.retention.history.ttl });
+        let history = self.retention.history;
+        while self.entries.len() > history.messages || (self.bytes > history.bytes && self.entries.len() > 1)
+        {
+            self.evict_first();
+        }
+        self.expire(now);
+    }
+
+    /// Nothing up to an offset is retained, and nothing after what is held.
+    pub(crate) fn skip_to(&mut self, offset: u64) {
+        if offset > self.last {
+            self.entries.clear();
+            self.bytes = 0;
+            (self.floor, self.last) = (offset, offset);
+        }
+    }
+
+    /// Gives up what is past its time.
+    pub(crate) fn expire(&mut self, now: Instant) {
+        while self.entries.front().is_some_and(|entry| entry.expires <= now) {
+            self.evict_first();
+        }
+    }
+
+    fn evict_first(&mut self) {
+        if let Some(entry) = self.entries.pop_front() {
+            self.bytes -= entry.message.weight();
+            self.floor = entry.offset;
+        }
+    }
+
+    /// How many messages lie between two offsets, when that can be known.
+    pub(crate) fn count_between(&self, after: u64, through: u64) -> Option<u64> {
+        self.dense.then(|| through.saturating_sub(after))
+    }
+
+    /// The first messages after an offset, at most so many messages and bytes, but at least one
+    /// where there is one. `after` must not lie below the floor.
+    pub(crate) fn page(&self, after: u64, max_messages: usize, max_bytes: usize) -> LogPage {
+        let mut page = LogPage { messages: Vec::new(), through: after };
+        let mut bytes = 0;
+        for entry in self.entries.range(self.index_after(after)..).take(max_messages) {
+            bytes += entry.message.weight();
+            if bytes > max_bytes && !page.messages.is_empty() {
+                return page;
+            }
+            page.messages.push(entry.message.clone());
+            page.through = entry.offset;
+        }
+        page
+    }
+
+    /// The first messages after an offset, as a backend's answer.
+    pub(crate) fn read_after(&self, after: u64, limit: usize) -> Page {
+        let from = self.index_after(after);
+        let messages: Vec<_> = self.entries.range(from..).take(limit).map(|e| e.message.clone()).collect();
+        let more = from + messages.len() < self.entries.len();
+        Page::new(self.epoch, self.floor, self.last, messages, more)
+    }
+
+    /// The last messages before an offset, as a backend's answer.
+    pub(crate) fn read_before(&self, before: Option<u64>, limit: usize) -> Page {
+        let to = before.map_or(self.entries.len(), |b| self.entries.partition_point(|e| e.offset < b));
+        let from = to.saturating_sub(limit);
+        let messages = self.entries.range(from..to).map(|e| e.message.clone()).collect();
+        Page::new(self.epoch, self.floor, self.last, messages, from > 0)
+    }
+
+    /// The last value of each key, in the log's order, as a backend's answer.
+    pub(crate) fn read_latest(&self) -> Page {
+        Page::new(self.epoch, self.floor, self.last, self.latest.values().cloned().collect(), false)
+    }
+
+    /// Takes in the last values that a backend retained from before what is held.
+    pub(crate) fn restore_latest(&mut self, values: &[Arc<Message>]) {
+        for message in values {
+            if let Some(place) = message.place() {
+                self.latest.put(message, place.position.offset);
+            }
+        }
+    }
+
+    fn index_after(&self, after: u64) -> usize {
+        self.entries.partition_point(|entry| entry.offset <= after)
+    }
+}

@@ -1,0 +1,348 @@
+//! The queue of one subscription, and what its overflow policies do to it.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::Arc,
+};
+
+use crate::{
+    message::{Gap, GapReason, Message, Position},
+    topic::{OverflowPolicy, TopicName, TopicPattern},
+};
+
+/// What a subscription is for.
+#[derive(Clone, Debug)]
+pub(crate) enum Subject {
+    Topic(TopicName),
+    Pattern(TopicPattern),
+}
+
+impl Subject {
+    /// The name or pattern, shared.
+    pub(crate) fn text(&self) -> Arc<str> {
+        match self {
+            Self::Topic(name) => name.shared(),
+            Self::Pattern(pattern) => pattern.shared(),
+        }
+    }
+
+    pub(crate) fn as_str(&self) -> &str {
+        match self {
+            Self::Topic(name) => name.as_str(),
+            Self::Pattern(pattern) => pattern.as_str(),
+        }
+    }
+}
+
+/// One thing that waits for a subscriber.
+#[derive(Debug)]
+pub(crate) enum Entry {
+    Message(Arc<Message>),
+    Gap(Box<Gap>),
+    /// All before it was missed, all after it is live.
+    Live(Position),
+    /// A message was hidden on purpose.
+    Cursor(Position),
+    /// A newer value of the same key has taken this place further back.
+    Conflated,
+}
+
+/// The queue of one subscription: bounded by messages; bytes are the connection's business.
+///
+/// Beside `n` messages it holds at most `n + 1` gaps and `n + 1` cursors, for each merges with a
+/// neighbour of its kind, and at most as many conflated places as the limit.
+pub(crate) struct Queue {
+    pub(super) subject: Subject,
+    pub(super) policy: OverflowPolicy,
+    limit: u32,
+    messages: u32,
+    entries: VecDeque<Entry>,
+    /// The last position that went out or was given up before what is queued.
+    after: Option<Position>,
+    keys: Option<Box<KeyIndex>>,
+    /// The shard offers pages only, each when pulled.
+    pub(super) catching_up: bool,
+    /// The next page is to be pulled when the queue is empty.
+    pub(super) pull_due: bool,
+    /// The queue stands in the connection's ring of queues with something to send.
+    pub(super) in_ring: bool,
+}
+
+/// Where the last message of each key stands.
+#[derive(Default)]
+struct KeyIndex {
+    places: HashMap<(TopicName, Arc<str>), u64>,
+    /// The place of the front entry.
+    base: u64,
+    /// Conflated places in the queue.
+    holes: usize,
+}
+
+impl Queue {
+    pub(super) fn new(subject: Subject, policy: OverflowPolicy, limit: usize) -> Self {
+        // Places go down as well as up.
+        let keys = (policy == OverflowPolicy::ConflateByKey)
+            .then(|| Box::new(KeyIndex { base: 1 << 62, ..KeyIndex::default() }));
+        Self {
+            subject,
+            policy,
+            limit: u32::try_from(limit).unwrap_or(u32::MAX).max(1),
+            messages: 0,
+            entries: VecDeque::new(),
+            after: None,
+            keys,
+            catching_up: false,
+            pull_due: false,
+            in_ring: false,
+        }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    pub(super) fn messages(&self) -> u32 {
+        self.messages
+    }
+
+    pub(super) fn is_full(&self) -> bool {
+        self.messages >= self.limit
+    }
+
+    /// Whether what is hidden on purpose must be told by its position.
+    pub(super) fn wants_cursors(&self) -> bool {
+        matches!(self.subject, Subject::Topic(_))
+    }
+
+    /// Notes that a message went out past the queue.
+    pub(super) fn went_out(&mut self, position: Option<Position>) {
+        if position.is_some() {
+            self.after = position;
+        }
+    }
+
+    pub(super) fn push(&mut self, message: Arc<Message>) {
+        if let Some(keys) = &mut self.keys
+            && let Some(key) = &message.parts().key
+        {
+            let place = keys.base + self.entries.len() as u64;
+            keys.places.insert((message.topic().clone(), key.clone()), place);
+        }
+        self.messages += 1;
+        self.entries.push_back(Entry::Message(message));
+    }
+
+    pub(super) fn push_live(&mut self, position: Position) {
+        self.entries.push_back(Entry::Live(position));
+    }
+
+    pub(super) fn push_cursor(&mut self, position: Position) {
+        match self.entries.back_mut() {
+            Some(Entry::Cursor(held)) => *held = position,
+            _ => self.entries.push_back(Entry::Cursor(position)),
+        }
+    }
+
+    /// Tells a loss behind everything queued.
+    pub(super) fn push_gap(&mut self, mut gap: Gap) {
+        if let Some(Entry::Gap(held)) = self.entries.back_mut() {
+            held.merge(gap);
+            return;
+        }
+        gap.last = gap.last.or_else(|| self.last_queued());
+        self.entries.push_back(Entry::Gap(Box::new(gap)));
+    }
+
+    /// Gives up the oldest message, and tells the loss in its place.
+    pub(super) fn drop_oldest(&mut self) -> Option<Arc<Message>> {
+        if self.messages == 0 {
+            return None;
+        }
+        let mut gap: Option<Box<Gap>> = None;
+        let mut live = None;
+        let dropped = loop {
+            match self.pop_entry()? {
+                Entry::Message(message) => break message,
+                Entry::Gap(held) => gap = Some(held),
+                Entry::Live(position) => live = Some(position),
+                Entry::Cursor(_) | Entry::Conflated => {}
+            }
+        };
+        let new = Gap::new(GapReason::Slow, Some(1)).between(self.after, None);
+        let gap = match gap {
+            None => Box::new(new),
+            Some(mut held) => {
+                held.merge(new);
+                held
+            }
+        };
+        // Two gaps may have become neighbours.
+        let gap = match self.entries.front() {
+            Some(Entry::Gap(_)) => match self.pop_entry() {
+                Some(Entry::Gap(behind)) => {
+                    let mut merged = gap;
+                    merged.merge(*behind);
+                    merged
+                }
+                _ => gap,
+            },
+            _ => gap,
+        };
+        self.push_front(Entry::Gap(gap));
+        if let Some(position) = live {
+            self.push_front(Entry::Live(position));
+        }
+        Some(dropped)
+    }
+
+    /// Takes out the queued message that a new one of the same key replaces.
+    pub(super) fn conflate(&mut self, newer: &Message) -> Option<Arc<Message>> {
+        let keys = self.keys.as_mut()?;
+        let key = newer.parts().key.as_ref()?;
+        let place = keys.places.remove(&(newer.topic().clone(), key.clone()))?;
+        let index = usize::try_from(place.checked_sub(keys.base)?).ok()?;
+        let entry = self.entries.get_mut(index)?;
+        let Entry::Message(older) = std::mem::replace(entry, Entry::Conflated) else { return None };
+        keys.holes += 1;
+        self.messages -= 1;
+        if keys.holes > self.limit as usize {
+            self.compact();
+        }
+        Some(older)
+    }
+
+    /// The front entry, and what it says of the position that comes next.
+    pub(super) fn pop(&mut self) -> Option<Entry> {
+        loop {
+            match self.pop_entry()? {
+                Entry::Conflated => {}
+                Entry::Gap(mut gap) => {
+                    gap.next = gap.next.or_else(|| self.first_position());
+                    return Some(Entry::Gap(gap));
+                }
+                entry => return Some(entry),
+            }
+        }
+    }
+
+    /// Puts back what [`pop`](Self::pop) took, because it could not be sent.
+    pub(super) fn unpop(&mut self, entry: Entry) {
+        if let Entry::Message(message) = &entry {
+            self.messages += 1;
+            if let Some(keys) = &mut self.keys
+                && let Some(key) = &message.parts().key
+            {
+                // A newer value of the key may stand behind; then that is the one to replace.
+                let place = keys.base - 1;
+                keys.places.entry((message.topic().clone(), key.clone())).or_insert(place);
+            }
+        }
+        self.push_front(entry);
+    }
+
+    /// Empties the queue in order to read it again from the log: the messages that were queued,
+    /// and the offset after which to read. `None` where nothing of the log is known.
+    pub(super) fn clear_for_resync(&mut self) -> Vec<Arc<Message>> {
+        // What is already lost stays told.
+        let mut told: Option<Box<Gap>> = None;
+        let mut cleared = Vec::with_capacity(self.messages as usize);
+        while let Some(entry) = self.pop_entry() {
+            match entry {
+                Entry::Message(message) => {
+                    if let (None, Some(place)) = (cleared.first(), message.place()) {
+                        self.after = Some(Position::new(place.position.epoch, place.prev));
+                    }
+                    cleared.push(message);
+                }
+                Entry::Gap(gap) if cleared.is_empty() => told = Some(gap),
+                _ => {}
+            }
+        }
+        if let Some(gap) = told {
+            self.entries.push_back(Entry::Gap(gap));
+        }
+        cleared
+    }
+
+    /// The position after which everything is still to be sent.
+    pub(super) fn after(&self) -> Option<Position> {
+        self.after
+    }
+
+    pub(super) fn note_sent(&mut self, entry: &Entry) {
+        match entry {
+            Entry::Message(message) => self.went_out(message.position()),
+            Entry::Cursor(position) | Entry::Live(position) => self.went_out(Some(*position)),
+            Entry::Gap(_) | Entry::Conflated => {}
+        }
+    }
+
+    pub(super) fn into_messages(self) -> impl Iterator<Item = Arc<Message>> {
+        self.entries.into_iter().filter_map(|entry| match entry {
+            Entry::Message(message) => Some(message),
+            _ => None,
+        })
+    }
+
+    fn pop_entry(&mut self) -> Option<Entry> {
+        let entry = self.entries.pop_front()?;
+        if let Entry::Message(_) = &entry {
+            self.messages -= 1;
+        }
+        if let Some(keys) = &mut self.keys {
+            let place = keys.base;
+            keys.base += 1;
+            match &entry {
+                Entry::Conflated => keys.holes -= 1,
+                Entry::Message(message) => {
+                    if let Some(key) = &message.parts().key {
+                        let held = (message.topic().clone(), key.clone());
+                        if keys.places.get(&held) == Some(&place) {
+                            keys.places.remove(&held);
+                        }
+                    }
+                }
+                _ => {}
+            }
+        }
+        Some(entry)
+    }
+
+    fn push_front(&mut self, entry: Entry) {
+        if let Some(keys) = &mut self.keys {
+            keys.base -= 1;
+        }
+        self.entries.push_front(entry);
+    }
+
+    fn compact(&mut self) {
+        self.entries.retain(|entry| !matches!(entry, Entry::Conflated));
+        let Some(keys) = &mut self.keys else { return };
+        keys.holes = 0;
+        keys.places.clear();
+        for (index, entry) in self.entries.iter().enumerate() {
+            if let Entry::Message(message) = entry
+                && let Some(key) = &message.parts().key
+            {
+                keys.places.insert((message.topic().clone(), key.clone()), keys.base + index as u64);
+            }
+        }
+    }
+
+    fn first_position(&self) -> Option<Position> {
+        self.entries.iter().find_map(|entry| match entry {
+            Entry::Message(message) => Some(message.position()),
+            Entry::Gap(_) => Some(None),
+            Entry::Live(_) | Entry::Cursor(_) | Entry::Conflated => None,
+        })?
+    }
+
+    fn last_queued(&self) -> Option<Position> {
+        let queued = self.entries.iter().rev().find_map(|entry| match entry {
+            Entry::Message(message) => message.position(),
+            Entry::Cursor(position) | Entry::Live(position) => Some(*position),
+            Entry::Gap(_) | Entry::Conflated => None,
+        });
+        queued.or(self.after)
+    }
+}

@@ -1,0 +1,160 @@
+//! Who may connect, and who may do what: deny by default.
+//!
+//! A broker does not start without a [`Policy`]. [`Open`] allows everything and
+//! has to be named; [`Rules`] allows by pattern; an app with users of its own
+//! implements the trait.
+
+mod open;
+mod rules;
+
+use std::{any::Any, fmt, sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use futures_util::future::BoxFuture;
+pub use open::Open;
+pub use rules::Rules;
+
+use crate::{
+    session::{Handshake, Refusal},
+    topic::{TopicName, TopicPattern},
+};
+
+/// Decides who may connect and what an admitted client may do.
+///
+/// Called from the connections' own tasks, never from a fan-out shard: it may
+/// take its time, and only the client in question waits. A policy that panics
+/// refuses.
+#[async_trait]
+pub trait Policy: Send + Sync + 'static {
+    /// Decides on a client that connects.
+    ///
+    /// Called once when the transport has the handshake, and once more when that
+    /// answered [`Admission::AwaitConnect`] and the client's `connect` command
+    /// brought a token ([`Handshake::token`]).
+    ///
+    /// # Errors
+    ///
+    /// A [`Refusal`]: the connection is closed with the code that belongs to it.
+    async fn connect(&self, handshake: &Handshake) -> Result<Admission, Refusal>;
+
+    /// Decides on one action of an admitted client. Answer [`Verdict::Now`]
+    /// wherever you can: it costs nothing.
+    fn authorize<'a>(&'a self, who: &'a Identity, action: Action<'a>) -> Verdict<'a>;
+}
+
+/// The answer to a client that connects.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Admission {
+    /// Admitted as this identity.
+    Accept(Identity),
+    /// Nothing is known yet: the client has to send `connect` with a token, and
+    /// is served nothing before.
+    AwaitConnect,
+}
+
+/// Who a client is, as the policy says.
+#[derive(Clone, Default)]
+#[non_exhaustive]
+pub struct Identity {
+    /// The user; several connections may share one. `None` is anonymous.
+    pub user: Option<Arc<str>>,
+    /// Whatever the app wants to know of the client later.
+    pub data: Option<Arc<dyn Any + Send + Sync>>,
+    /// When the admission ends, from now; `None` is never.
+    pub expires: Option<Duration>,
+}
+
+impl Identity {
+    /// A client without a name.
+    #[must_use]
+    pub fn anonymous() -> Self {
+        Self::default()
+    }
+
+    /// A user.
+    #[must_use]
+    pub fn user(name: impl Into<Arc<str>>) -> Self {
+        Self { user: Some(name.into()), ..Self::default() }
+    }
+
+    /// The same with data of the app's own.
+    #[must_use]
+    pub fn with_data(mut self, data: impl Any + Send + Sync) -> Self {
+        self.data = Some(Arc::new(data));
+        self
+    }
+
+    /// The same, ending after a time.
+    #[must_use]
+    pub fn expires_in(mut self, after: Duration) -> Self {
+        self.expires = Some(after);
+        self
+    }
+
+    /// The app's own data, if it is of this type.
+    #[must_use]
+    pub fn data<T: Any + Send + Sync>(&self) -> Option<&T> {
+        self.data.as_deref().and_then(|data| data.downcast_ref())
+    }
+}
+
+impl fmt::Debug for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Identity")
+            .field("user", &self.user)
+            .field("expires", &self.expires)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What a client wants to do.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub enum Action<'a> {
+    /// Receive a topic's messages, and recover those it missed.
+    Subscribe(&'a TopicName),
+    /// Receive the messages of every topic that a pattern matches.
+    SubscribePattern(&'a TopicPattern),
+    /// Publish to a topic.
+    Publish(&'a TopicName),
+    /// Read a topic's history.
+    History(&'a TopicName),
+}
+
+/// The answer to an [`Action`].
+#[non_exhaustive]
+pub enum Verdict<'a> {
+    /// Decided.
+    Now(Result<(), Refusal>),
+    /// Somebody has to be asked.
+    Later(BoxFuture<'a, Result<(), Refusal>>),
+}
+
+impl<'a> Verdict<'a> {
+    /// Allowed.
+    #[must_use]
+    pub fn allow() -> Self {
+        Self::Now(Ok(()))
+    }
+
+    /// Refused.
+    #[must_use]
+    pub fn deny(refusal: Refusal) -> Self {
+        Self::Now(Err(refusal))
+    }
+
+    /// Decided by a future.
+    pub fn later(decide: impl Future<Output = Result<(), Refusal>> + Send + 'a) -> Self {
+        Self::Later(Box::pin(decide))
+    }
+}
+
+impl fmt::Debug for Verdict<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Now(verdict) => f.debug_tuple("Now").field(verdict).finish(),
+            Self::Later(_) => f.write_str("Later"),
+        }
+    }
+}

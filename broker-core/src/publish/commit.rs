@@ -1,0 +1,244 @@
+//! Reserve, then commit: a permit from each shard concerned, then one step under
+//! the topic's lock.
+
+use std::{
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use futures_util::{FutureExt, future::BoxFuture};
+use parking_lot::MutexGuard;
+
+use super::{PublishError, ReportSlot};
+use crate::{
+    backend::{Accepted, BackendError, BackendErrorKind, Origin, Outgoing},
+    broker::Inner,
+    fanout::{Cost, Event, Item, Reservation, Special, bits},
+    message::{Message, MessageParts},
+    session::Published,
+    table::{Sequencer, TopicState},
+    topic::TopicName,
+};
+
+/// A committed message's acknowledgement. Dropping it takes nothing back.
+pub(crate) enum Ack {
+    Done(Published),
+    Waiting(BoxFuture<'static, Result<Accepted, BackendError>>),
+}
+
+impl Future for Ack {
+    type Output = Result<Published, PublishError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match &mut *self {
+            Self::Done(published) => Poll::Ready(Ok(*published)),
+            Self::Waiting(future) => future.as_mut().poll(cx).map(|accepted| Ok(published(&accepted?))),
+        }
+    }
+}
+
+fn published(accepted: &Accepted) -> Published {
+    Published { position: accepted.position, duplicate: accepted.duplicate }
+}
+
+const EPHEMERAL: Published = Published { position: None, duplicate: false };
+
+/// What one attempt at a commit came to.
+enum Attempt {
+    Committed(Ack),
+    /// These shards' permits are needed first.
+    Needs(u64),
+}
+
+impl Inner {
+    /// Publishes. Ready when the message is committed; the [`Ack`] is the backend's.
+    pub(crate) async fn commit(
+        &self,
+        parts: MessageParts,
+        also: Vec<TopicName>,
+        report: Option<ReportSlot>,
+    ) -> Result<Ack, PublishError> {
+        let mut commit = self.prepare(parts, also, report)?;
+        loop {
+            match commit.attempt(self)? {
+                Attempt::Committed(ack) => return Ok(ack),
+                Attempt::Needs(shards) => commit.permits.extend(shards).await,
+            }
+        }
+    }
+
+    /// Publishes, or says that it would have to wait.
+    pub(crate) fn try_commit(&self, parts: MessageParts, also: Vec<TopicName>) -> Result<Ack, PublishError> {
+        match self.prepare(parts, also, None)?.attempt(self)? {
+            Attempt::Committed(ack) => Ok(ack),
+            Attempt::Needs(_) => Err(PublishError::Busy),
+        }
+    }
+
+    fn prepare(
+        &self,
+        parts: MessageParts,
+        also: Vec<TopicName>,
+        report: Option<ReportSlot>,
+    ) -> Result<Commit<'_>, PublishError> {
+        let checked = self.check(&parts, &also).and_then(|()| self.open(&parts, &also)).and_then(|topics| {
+            let within = topics.iter().all(|topic| topic.within_rate());
+            if within { Ok(topics) } else { Err(PublishError::RateLimited) }
+        });
+        let topics = match checked {
+            Ok(topics) => topics,
+            Err(error) => {
+                self.totals.refused.add(1);
+                return Err(error);
+            }
+        };
+        let several = topics.len() > 1;
+        let special = (several || report.is_some()).then(|| {
+            let copies = several.then(|| self.inboxes.iter().map(|_| Default::default()).collect());
+            Arc::new(Special { report, copies })
+        });
+        let copies = topics.len().max(1);
+        let cost = self.inboxes[0].cost(parts.payload.len(), copies);
+        let permits = Reservation::none(&self.inboxes, cost.times(copies as u32));
+        Ok(Commit { parts: Some(parts), topics, special, cost, permits })
+    }
+
+    /// The topics that this node holds state for, in the order in which they are locked. None where
+    /// nobody anywhere would get the message.
+    fn open(&self, parts: &MessageParts, also: &[TopicName]) -> Result<Vec<Arc<TopicState>>, PublishError> {
+        let mut topics = Vec::with_capacity(1 + also.len());
+        for name in std::iter::once(&parts.topic).chain(also) {
+            if let Some(topic) = self.topic_for_publishing(name)? {
+                topics.push(topic);
+            }
+        }
+        topics.sort_by_key(|topic| topic.id());
+        topics.dedup_by_key(|topic| topic.id());
+        Ok(topics)
+    }
+
+    fn topic_for_publishing(&self, name: &TopicName) -> Result<Option<Arc<TopicState>>, PublishError> {
+        if let Some(topic) = self.table.find(name) {
+            return Ok(Some(topic));
+        }
+        let config = self.table.config(name);
+        let unneeded = self.capabilities.inline
+            && !config.is_logged()
+            && config.rate().is_none()
+            && self.table.patterns.shards(name).0 == 0;
+        if unneeded {
+            return Ok(None);
+        }
+        let full = |error: crate::table::TooManyTopics| {
+            let message = error.to_string();
+            PublishError::NotStored(BackendError::new(BackendErrorKind::Unavailable, "publish", message))
+        };
+        self.table.open(name).map(Some).map_err(full)
+    }
+}
+
+/// One message on its way.
+struct Commit<'a> {
+    parts: Option<MessageParts>,
+    topics: Vec<Arc<TopicState>>,
+    special: Option<Arc<Special>>,
+    /// What one topic's copy takes of a shard's inbox.
+    cost: Cost,
+    permits: Reservation<'a>,
+}
+
+impl Commit<'_> {
+    fn attempt(&mut self, broker: &Inner) -> Result<Attempt, PublishError> {
+        let Some(first) = self.topics.first().cloned() else {
+            broker.totals.published.add(1);
+            return Ok(Attempt::Committed(Ack::Done(EPHEMERAL)));
+        };
+        if first.is_logged() { self.attempt_logged(broker, &first) } else { self.attempt_ephemeral(broker) }
+    }
+
+    fn attempt_ephemeral(&mut self, broker: &Inner) -> Result<Attempt, PublishError> {
+        let topics = std::mem::take(&mut self.topics);
+        let mut locks: smallvec::SmallVec<[MutexGuard<'_, Sequencer>; 1]> =
+            topics.iter().map(|topic| topic.sequencer()).collect();
+        let masks: smallvec::SmallVec<[u64; 1]> = topics
+            .iter()
+            .zip(&mut locks)
+            .map(|(topic, sequencer)| sequencer.shards(topic.name(), &broker.table.patterns))
+            .collect();
+        let union = masks.iter().fold(0, |all, mask| all | mask);
+        if !self.permits.try_extend(union) {
+            drop(locks);
+            self.topics = topics;
+            return Ok(Attempt::Needs(union));
+        }
+        let Some(parts) = self.parts.take() else { return Ok(Attempt::Committed(Ack::Done(EPHEMERAL))) };
+        let origins = locks.iter_mut().map(|sequencer| sequencer.next_origin(broker.node));
+        let outgoing = (!broker.capabilities.inline).then(|| outgoing(&parts, &topics, origins.collect()));
+        let whole = self.permits.use_up(union);
+        if topics.len() > 1 {
+            for index in bits(union) {
+                let held = masks.iter().filter(|mask| **mask >> index & 1 == 1).count() as u32;
+                broker.inboxes[index].release(whole.without(self.cost, held));
+            }
+        }
+        for (topic, mask) in topics.iter().zip(&masks) {
+            let message =
+                Arc::new(Message::ephemeral(MessageParts { topic: topic.name().clone(), ..parts.clone() }));
+            for index in bits(*mask) {
+                let event = Event::Message { message: message.clone(), special: self.special.clone() };
+                broker.inboxes[index].push(Item { topic: topic.clone(), event, cost: self.cost });
+            }
+        }
+        broker.totals.published.add(1);
+        Ok(Attempt::Committed(match outgoing {
+            None => Ack::Done(EPHEMERAL),
+            Some(outgoing) => Ack::Waiting(broker.backend.publish(outgoing)),
+        }))
+    }
+}
+
+impl Commit<'_> {
+    fn attempt_logged(&mut self, broker: &Inner, topic: &Arc<TopicState>) -> Result<Attempt, PublishError> {
+        let mut sequencer = topic.sequencer();
+        if !broker.capabilities.inline {
+            // The backend orders the topic; this node delivers what comes back.
+            let Some(parts) = self.parts.take() else { return Ok(Attempt::Committed(Ack::Done(EPHEMERAL))) };
+            let origin = sequencer.next_origin(broker.node);
+            let outgoing = outgoing(&parts, std::slice::from_ref(topic), vec![origin]);
+            broker.totals.published.add(1);
+            return Ok(Attempt::Committed(Ack::Waiting(broker.backend.publish(outgoing))));
+        }
+        let shards = sequencer.shards(topic.name(), &broker.table.patterns);
+        if !self.permits.try_extend(shards) {
+            return Ok(Attempt::Needs(shards));
+        }
+        let Some(parts) = self.parts.take() else { return Ok(Attempt::Committed(Ack::Done(EPHEMERAL))) };
+        let origin = sequencer.next_origin(broker.node);
+        let outgoing = outgoing(&parts, std::slice::from_ref(topic), vec![origin]);
+        let accepted = broker.backend.publish(outgoing).now_or_never().unwrap_or_else(|| {
+            let message = "an inline backend has to answer at once";
+            Err(BackendError::new(BackendErrorKind::Refused, "publish", message))
+        })?;
+        broker.totals.published.add(1);
+        if let Some(message) = &accepted.stored {
+            broker.sequence(topic, &mut sequencer, message.clone());
+            let cost = self.permits.use_up(shards);
+            for index in bits(shards) {
+                let event = Event::Message { message: message.clone(), special: self.special.clone() };
+                broker.inboxes[index].push(Item { topic: topic.clone(), event, cost });
+            }
+        }
+        Ok(Attempt::Committed(Ack::Done(published(&accepted))))
+    }
+}
+
+fn outgoing(parts: &MessageParts, topics: &[Arc<TopicState>], origins: Vec<Origin>) -> Outgoing {
+    let mut named: Vec<_> = topics.iter().map(|topic| topic.name().clone()).zip(origins).collect();
+    let mut message = parts.clone();
+    // The topics are in the order of their locks: the first of them carries the message.
+    let (topic, origin) = named.remove(0);
+    message.topic = topic;
+    let retention = topics.first().and_then(|topic| topic.retention());
+    Outgoing { message, retention, origin, also: named }
+}

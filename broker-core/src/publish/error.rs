@@ -1,0 +1,122 @@
+//! Why a message was not accepted.
+
+use thiserror::Error;
+
+use crate::{
+    backend::{BackendError, BackendErrorKind},
+    message::InvalidPayload,
+    session::{CommandError, ErrorCode, Refusal},
+    topic::InvalidTopic,
+};
+
+/// Why a message was not accepted, with an exact meaning: all but
+/// [`OutcomeUnknown`](PublishError::OutcomeUnknown) mean that nobody gets it.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum PublishError {
+    /// No topic can have this name.
+    #[error("the topic's name is not valid")]
+    InvalidTopic(#[from] InvalidTopic),
+    /// The value is no payload.
+    #[error("the payload is not valid")]
+    InvalidPayload(#[from] InvalidPayload),
+    /// Something is longer than its limit.
+    #[error("{field} is {value} bytes long, the limit is {limit}")]
+    TooLarge {
+        /// What is too long: `data`, `event`, `key` or `message_id`.
+        field: &'static str,
+        /// The limit in bytes.
+        limit: usize,
+        /// The length in bytes.
+        value: usize,
+    },
+    /// An event's name must be fit for every transport: no control characters, and no `$` in front, which is the system's.
+    #[error("{field} holds a control character, or begins with `$`")]
+    InvalidLabel {
+        /// Which: `event`, `key` or `message_id`.
+        field: &'static str,
+    },
+    /// The topic's kind does not allow this.
+    #[error("{reason}")]
+    Unsupported {
+        /// The field that does not fit: `message_id` or `topics`.
+        field: &'static str,
+        /// Why.
+        reason: &'static str,
+    },
+    /// There are more topics than the limit.
+    #[error("{value} topics, the limit is {limit}")]
+    TooManyTopics {
+        /// The limit.
+        limit: usize,
+        /// How many there are.
+        value: usize,
+    },
+    /// The topic's own rate is used up.
+    #[error("the topic takes no more messages at the moment")]
+    RateLimited,
+    /// The shards are busy ([`try_publish`](crate::Broker::try_publish) alone).
+    #[error("the fan-out is busy: a publisher would have to wait")]
+    Busy,
+    /// A hook refused it.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// The broker is about to stop.
+    #[error("the broker is about to stop")]
+    Draining,
+    /// The backend did not store it.
+    #[error("the backend did not take the message")]
+    NotStored(#[source] BackendError),
+    /// The backend may have stored it or not. Publish it again with the same
+    /// `message_id` to find out.
+    #[error("the backend did not answer: the message may be stored or not")]
+    OutcomeUnknown(#[source] BackendError),
+}
+
+impl From<BackendError> for PublishError {
+    fn from(error: BackendError) -> Self {
+        match error.kind() {
+            BackendErrorKind::OutcomeUnknown => Self::OutcomeUnknown(error),
+            _ => Self::NotStored(error),
+        }
+    }
+}
+
+impl From<PublishError> for CommandError {
+    fn from(error: PublishError) -> Self {
+        match error {
+            PublishError::InvalidTopic(invalid) => Self::invalid_topic("topic", &invalid),
+            PublishError::InvalidPayload(invalid) => {
+                Self::new(ErrorCode::InvalidPayload, invalid.to_string()).field("data")
+            }
+            PublishError::TooLarge { field, limit, value } => {
+                let message = format!("{field} is {value} bytes long, the limit is {limit}");
+                Self::new(ErrorCode::TooLarge, message).field(field).limit(limit as u64, value as u64)
+            }
+            PublishError::InvalidLabel { field } => {
+                Self::new(ErrorCode::BadRequest, error.to_string()).field(field)
+            }
+            PublishError::Unsupported { field, reason } => {
+                Self::new(ErrorCode::BadRequest, reason).field(field)
+            }
+            PublishError::TooManyTopics { limit, value } => {
+                let message = format!("{value} topics, the limit is {limit}");
+                Self::new(ErrorCode::LimitExceeded, message).field("topics").limit(limit as u64, value as u64)
+            }
+            PublishError::RateLimited | PublishError::Busy => {
+                Self::new(ErrorCode::RateLimited, error.to_string())
+            }
+            PublishError::Refused(refusal) => refusal.into(),
+            PublishError::Draining => Self::new(ErrorCode::Draining, error.to_string()),
+            PublishError::NotStored(backend) => match backend.kind() {
+                BackendErrorKind::Unavailable => {
+                    Self::new(ErrorCode::BackendUnavailable, "the backend is away")
+                }
+                _ => Self::new(ErrorCode::Internal, "the backend refused the message"),
+            },
+            PublishError::OutcomeUnknown(_) => {
+                Self::new(ErrorCode::Timeout, "the backend did not answer: the message may be stored or not")
+            }
+        }
+    }
+}

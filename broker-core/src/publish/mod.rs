@@ -1,0 +1,12 @@
+//! From a publisher to the shards: reserve, then commit.
+
+mod builder;
+mod commit;
+mod error;
+mod report;
+
+pub use builder::Publish;
+pub(crate) use commit::Ack;
+pub use error::PublishError;
+pub use report::Report;
+pub(crate) use report::{Outcome, ReportSlot};

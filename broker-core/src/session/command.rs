@@ -1,0 +1,149 @@
+//! What a client asks for, decoded: no wire format.
+
+use crate::message::{Payload, Position};
+
+/// A command of a client.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Command {
+    /// Authenticate, and subscribe to all that is wanted in one go.
+    Connect(ConnectCommand),
+    /// Subscribe to a topic or a pattern.
+    Subscribe(SubscribeCommand),
+    /// Leave a topic or a pattern.
+    Unsubscribe {
+        /// As it was subscribed.
+        topic: String,
+    },
+    /// Publish a message.
+    Publish(PublishCommand),
+    /// Read what is retained.
+    History(HistoryCommand),
+    /// Is anybody there?
+    Ping,
+}
+
+/// See [`Command::Connect`].
+#[derive(Clone, Default)]
+#[non_exhaustive]
+pub struct ConnectCommand {
+    /// The client's credential, for the policy.
+    pub token: Option<String>,
+    /// Subscriptions to make at once, each answered on its own.
+    pub subscribe: Vec<SubscribeCommand>,
+}
+
+/// The token is a secret.
+impl std::fmt::Debug for ConnectCommand {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ConnectCommand")
+            .field("token", &self.token.as_ref().map(|_| "[redacted]"))
+            .field("subscribe", &self.subscribe)
+            .finish()
+    }
+}
+
+/// See [`Command::Subscribe`].
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct SubscribeCommand {
+    /// A topic's name, or a pattern.
+    pub topic: String,
+    /// Where to begin.
+    pub start: Start,
+}
+
+impl SubscribeCommand {
+    /// A subscription that begins with the next message.
+    #[must_use]
+    pub fn live(topic: impl Into<String>) -> Self {
+        Self { topic: topic.into(), start: Start::Live }
+    }
+
+    /// A subscription that begins at `start`.
+    #[must_use]
+    pub fn starting(topic: impl Into<String>, start: Start) -> Self {
+        Self { topic: topic.into(), start }
+    }
+}
+
+/// Where a subscription begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum Start {
+    /// With the next message.
+    #[default]
+    Live,
+    /// After a position: what was missed since comes first.
+    After(Position),
+    /// With the last `n` retained messages.
+    Last(u64),
+    /// With all that is retained.
+    Earliest,
+    /// With the last value of each key.
+    Latest,
+}
+
+/// See [`Command::Publish`].
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct PublishCommand {
+    /// The topics; several only where all are ephemeral.
+    pub topics: Vec<String>,
+    /// The payload.
+    pub payload: Payload,
+    /// The event's name.
+    pub event: Option<String>,
+    /// The key by which values replace each other.
+    pub key: Option<String>,
+    /// The client's own name for the message.
+    pub message_id: Option<String>,
+    /// Whether the publisher gets the message, too, where it is subscribed.
+    pub echo: bool,
+}
+
+impl PublishCommand {
+    /// A message to one topic, echoed to the publisher where it is subscribed.
+    #[must_use]
+    pub fn new(topic: impl Into<String>, payload: impl Into<Payload>) -> Self {
+        Self::to_topics(vec![topic.into()], payload)
+    }
+
+    /// A message to several topics: one copy per connection.
+    #[must_use]
+    pub fn to_topics(topics: Vec<String>, payload: impl Into<Payload>) -> Self {
+        Self { topics, payload: payload.into(), event: None, key: None, message_id: None, echo: true }
+    }
+}
+
+/// See [`Command::History`].
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct HistoryCommand {
+    /// The topic's name.
+    pub topic: String,
+    /// Which end to read from.
+    pub from: HistoryFrom,
+    /// How many messages at most; the session's limit applies as well.
+    pub limit: Option<u64>,
+}
+
+impl HistoryCommand {
+    /// The retained messages of a topic, newest page first.
+    #[must_use]
+    pub fn newest(topic: impl Into<String>) -> Self {
+        Self { topic: topic.into(), from: HistoryFrom::Newest, limit: None }
+    }
+}
+
+/// Which part of the history is wanted. A page's messages are always in the log's order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum HistoryFrom {
+    /// The last ones.
+    Newest,
+    /// The last ones before a position.
+    Before(Position),
+    /// The first ones after a position.
+    After(Position),
+}

@@ -1,0 +1,23 @@
+//! One client's connection: its commands in order, its identity, its replies.
+
+mod budgets;
+mod close;
+mod command;
+mod error;
+mod handshake;
+mod id;
+mod pending;
+mod publishing;
+mod reply;
+mod serve;
+mod subscriptions;
+
+pub use close::{CloseKind, CloseReason};
+pub use command::{
+    Command, ConnectCommand, HistoryCommand, HistoryFrom, PublishCommand, Start, SubscribeCommand,
+};
+pub use error::{CommandError, ErrorCode, Refusal};
+pub use handshake::Handshake;
+pub use id::{ClientId, InvalidClientId, RequestId};
+pub use reply::{Connected, HistoryPage, Published, Reply, Subscribed};
+pub use serve::Session;

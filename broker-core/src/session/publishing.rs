@@ -1,0 +1,92 @@
+//! What a client publishes.
+
+use std::sync::Arc;
+
+use super::{CommandError, ErrorCode, PublishCommand, Reply, RequestId, serve::SessionState};
+use crate::{
+    hooks::ClientPublish,
+    message::{MessageParts, Publisher},
+    policy::Action,
+    publish::{Ack, PublishError},
+    topic::TopicName,
+};
+
+impl SessionState {
+    /// Commits a publish before the next command is served; the backend's acknowledgement is not waited for.
+    pub(super) async fn publish(&mut self, id: Option<RequestId>, command: PublishCommand) {
+        match self.commit(command).await {
+            Ok(Ack::Done(published)) => self.reply(id, Reply::Published(published)).await,
+            Ok(Ack::Waiting(ack)) => {
+                let limit = self.broker.limits.publishes_in_flight;
+                self.pending.push(id, Ack::Waiting(ack));
+                let (outbox, pending) = (&self.outbox, &mut self.pending);
+                std::future::poll_fn(|cx| pending.poll_below(cx, outbox, limit)).await;
+            }
+            Err(error) => self.reply(id, error.into()).await,
+        }
+    }
+
+    async fn commit(&mut self, command: PublishCommand) -> Result<Ack, CommandError> {
+        let (topic, also) = self.topics(&command.topics).await?;
+        let Some(client) = self.client() else {
+            return Err(CommandError::new(ErrorCode::Unauthenticated, "send `connect` first"));
+        };
+        let publisher = Publisher { client: client.id, user: client.identity.user.clone() };
+        let mut parts = MessageParts::new(topic, command.payload);
+        parts.event = command.event.map(Arc::from);
+        parts.key = command.key.map(Arc::from);
+        parts.message_id = command.message_id.map(Arc::from);
+        if !command.echo {
+            parts.except = Some(Arc::from([client.id]));
+        }
+        parts.publisher = Some(publisher);
+        // What is over the limits never reaches the app.
+        self.broker.check(&parts, &also)?;
+        if std::iter::once(&parts.topic).chain(&also).any(|topic| self.broker.hooks.watches(topic)) {
+            parts = self.run_hooks(client, parts, &also).await?;
+        }
+        Ok(self.broker.commit(parts, also, None).await?)
+    }
+
+    async fn topics(&self, names: &[String]) -> Result<(TopicName, Vec<TopicName>), CommandError> {
+        let limit = self.broker.limits.topics_per_publish;
+        if names.len() > limit {
+            return Err(PublishError::TooManyTopics { limit, value: names.len() }.into());
+        }
+        let field = if names.len() > 1 { "topics" } else { "topic" };
+        let mut topics = Vec::with_capacity(names.len());
+        for name in names {
+            let topic = TopicName::new(name).map_err(|error| CommandError::invalid_topic(field, &error))?;
+            self.authorize(Action::Publish(&topic)).await?;
+            if !topics.contains(&topic) {
+                topics.push(topic);
+            }
+        }
+        if topics.is_empty() {
+            return Err(CommandError::new(ErrorCode::BadRequest, "no topic is named").field("topic"));
+        }
+        Ok((topics.remove(0), topics))
+    }
+
+    /// Runs the hooks of each topic over the message.
+    async fn run_hooks(
+        &self,
+        client: crate::hooks::Client,
+        mut parts: MessageParts,
+        also: &[TopicName],
+    ) -> Result<MessageParts, CommandError> {
+        let first = parts.topic.clone();
+        for topic in std::iter::once(&first).chain(also) {
+            let publish = ClientPublish {
+                client: client.clone(),
+                topic: topic.clone(),
+                payload: parts.payload.clone(),
+                event: parts.event.clone(),
+                key: parts.key.clone(),
+            };
+            let publish = self.broker.hooks.run_publish(publish).await.map_err(CommandError::from)?;
+            (parts.payload, parts.event, parts.key) = (publish.payload, publish.event, publish.key);
+        }
+        Ok(parts)
+    }
+}

@@ -1,0 +1,373 @@
+//! The commands of one client, in its order.
+
+use std::{
+    fmt,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use tokio::time::Instant;
+
+use super::{
+    ClientId, CloseKind, CloseReason, Command, CommandError, ConnectCommand, Connected, ErrorCode, Handshake,
+    HistoryCommand, Reply, RequestId, budgets::Budgets, pending::Pending,
+};
+use crate::{
+    broker::{Attachment, Inner, Place, refused},
+    hooks::Client,
+    message::Frame,
+    outbox::Outbox,
+    policy::{Action, Admission, Identity},
+    topic::TopicName,
+};
+
+/// What a reply takes of the control lane, more or less: with room for this, the next command is served.
+const USUAL_REPLY: usize = 512;
+
+/// One client's connection, as a transport holds it: it takes commands in the client's order, and puts the replies into
+/// the outbox by itself.
+pub struct Session {
+    /// `None` once closed.
+    state: Option<Box<SessionState>>,
+}
+
+pub(super) struct SessionState {
+    pub(super) broker: Arc<Inner>,
+    pub(super) outbox: Outbox,
+    pub(super) shard: usize,
+    transport: &'static str,
+    /// Until the client is admitted.
+    handshake: Option<Box<Handshake>>,
+    pub(super) identity: Option<Arc<Identity>>,
+    expires: Option<Instant>,
+    connect_by: Instant,
+    place: Place,
+    has_connected: bool,
+    pub(super) budgets: Budgets,
+    pub(super) subscriptions: Vec<(Arc<str>, Attachment)>,
+    pub(super) pending: Pending,
+}
+
+impl Session {
+    pub(crate) fn new(
+        broker: Arc<Inner>,
+        outbox: Outbox,
+        shard: usize,
+        place: Place,
+        handshake: Handshake,
+    ) -> Self {
+        let state = SessionState {
+            budgets: Budgets::new(&broker.limits),
+            connect_by: Instant::now() + broker.limits.authenticate_within,
+            broker,
+            outbox,
+            shard,
+            transport: handshake.transport,
+            handshake: Some(Box::new(handshake)),
+            identity: None,
+            expires: None,
+            place,
+            has_connected: false,
+            subscriptions: Vec::new(),
+            pending: Pending::default(),
+        };
+        Self { state: Some(Box::new(state)) }
+    }
+
+    pub(crate) async fn admit(&mut self, identity: Identity) -> Result<(), crate::broker::ConnectError> {
+        let Some(state) = &mut self.state else { return Ok(()) };
+        state.admit(identity).await
+    }
+
+    /// Whether the policy has admitted the client.
+    #[must_use]
+    pub fn is_admitted(&self) -> bool {
+        self.state.as_ref().is_some_and(|state| state.identity.is_some())
+    }
+
+    /// The connection's public name.
+    #[must_use]
+    pub fn client(&self) -> Option<ClientId> {
+        self.state.as_ref().map(|state| state.outbox.client())
+    }
+
+    /// When the session has to be closed unless something happens before, and why: no `connect` in
+    /// time, or an admission that ends.
+    #[must_use]
+    pub fn deadline(&self) -> Option<(Instant, CloseKind)> {
+        let state = self.state.as_ref()?;
+        if state.identity.is_none() {
+            return Some((state.connect_by, CloseKind::ConnectTimeout));
+        }
+        state.expires.map(|at| (at, CloseKind::TokenExpired))
+    }
+
+    /// Serves one command, and enqueues its reply. Without an `id`, only an error is answered.
+    ///
+    /// # Errors
+    ///
+    /// Why the connection has to be closed; pass it to [`close`](Self::close).
+    ///
+    /// # Cancel safety
+    ///
+    /// A command that is dropped halfway has been served or not; nothing is left in between. Close the session then.
+    pub async fn handle(&mut self, id: Option<RequestId>, command: Command) -> Result<(), CloseReason> {
+        let Some(state) = &mut self.state else { return Err(CloseKind::Normal.into()) };
+        state.room(USUAL_REPLY).await;
+        if let Err(error) = state.budgets.take_command() {
+            return state.over_budget(id, error).await;
+        }
+        if state.broker.is_draining() {
+            let error = CommandError::new(ErrorCode::Draining, "the server is about to stop");
+            state.reply(id, error.into()).await;
+            return Ok(());
+        }
+        match command {
+            Command::Connect(connect) => return state.connect(id, connect).await,
+            Command::Ping => state.reply(id, Reply::Pong).await,
+            _ if state.identity.is_none() => {
+                let error = CommandError::new(ErrorCode::Unauthenticated, "send `connect` first");
+                state.reply(id, error.into()).await;
+            }
+            Command::Subscribe(subscribe) => state.subscribe(id, subscribe).await,
+            Command::Unsubscribe { topic } => state.unsubscribe(id, &topic).await,
+            Command::Publish(publish) => state.publish(id, publish).await,
+            Command::History(history) => state.history(id, history).await,
+        }
+        Ok(())
+    }
+
+    /// Answers a frame that is no command. It counts as one.
+    ///
+    /// # Errors
+    ///
+    /// As for [`handle`](Self::handle).
+    pub async fn reject(&mut self, id: Option<RequestId>, error: CommandError) -> Result<(), CloseReason> {
+        let Some(state) = &mut self.state else { return Err(CloseKind::Normal.into()) };
+        state.room(USUAL_REPLY).await;
+        match state.budgets.take_command() {
+            Err(over) => state.over_budget(id, over).await,
+            Ok(()) => {
+                state.reply(id, error.into()).await;
+                Ok(())
+            }
+        }
+    }
+
+    /// Goes on with publishes that wait for the backend, and enqueues their replies. Never ready; to be
+    /// polled by the connection's own task together with everything else. Cancel safe.
+    pub fn poll_progress(&mut self, cx: &mut Context<'_>) -> Poll<std::convert::Infallible> {
+        if let Some(state) = &mut self.state {
+            state.pending.poll(cx, &state.outbox);
+        }
+        Poll::Pending
+    }
+
+    /// Whether [`poll_progress`](Self::poll_progress) has something to wait for.
+    #[must_use]
+    pub fn has_pending(&self) -> bool {
+        self.state.as_ref().is_some_and(|state| !state.pending.is_empty())
+    }
+
+    /// Ends the session: hooks run, once, and its subscriptions end.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped halfway, the remaining hooks do not run.
+    pub async fn close(mut self, reason: CloseReason) {
+        if let Some(state) = self.state.take() {
+            state.end(reason).await;
+        }
+    }
+}
+
+/// A session that is dropped instead of closed: its connection was lost. The hooks run all the same.
+impl Drop for Session {
+    fn drop(&mut self) {
+        if let Some(state) = self.state.take()
+            && let Ok(runtime) = tokio::runtime::Handle::try_current()
+        {
+            runtime.spawn(state.end(CloseKind::Lost.into()));
+        }
+    }
+}
+
+impl SessionState {
+    async fn admit(&mut self, identity: Identity) -> Result<(), crate::broker::ConnectError> {
+        self.place.admit(identity.user.as_ref())?;
+        self.expires = identity.expires.map(|after| Instant::now() + after);
+        self.identity = Some(Arc::new(identity));
+        self.handshake = None;
+        if let Some(client) = self.client() {
+            self.broker.hooks.run_connected(&client).await;
+        }
+        Ok(())
+    }
+
+    /// The client as hooks see it, once it is admitted.
+    pub(super) fn client(&self) -> Option<Client> {
+        let identity = self.identity.clone()?;
+        Some(Client { id: self.outbox.client(), identity, transport: self.transport })
+    }
+
+    async fn connect(&mut self, id: Option<RequestId>, connect: ConnectCommand) -> Result<(), CloseReason> {
+        if self.has_connected {
+            let error =
+                CommandError::new(ErrorCode::BadRequest, "`connect` has been sent already").field("connect");
+            self.reply(id, error.into()).await;
+            return Ok(());
+        }
+        if self.identity.is_none() {
+            self.authenticate(connect.token).await?;
+        }
+        self.has_connected = true;
+        let limit = self.broker.limits.subscriptions_per_connection;
+        if connect.subscribe.len() > limit {
+            let error = CommandError::new(ErrorCode::LimitExceeded, "too many subscriptions")
+                .field("subscribe")
+                .limit(limit as u64, connect.subscribe.len() as u64);
+            self.reply(id, error.into()).await;
+            return Ok(());
+        }
+        let mut begun = Vec::with_capacity(connect.subscribe.len());
+        let mut subscribed = Vec::with_capacity(connect.subscribe.len());
+        for wanted in connect.subscribe {
+            let name = wanted.topic.clone();
+            match self.begin(wanted).await {
+                Ok(subscription) => {
+                    subscribed.push((name, Ok(subscription.outcome)));
+                    begun.push(subscription);
+                }
+                Err(error) => subscribed.push((name, Err(error))),
+            }
+        }
+        let reply = Connected {
+            client: self.outbox.client(),
+            user: self.identity.as_ref().and_then(|identity| identity.user.clone()),
+            ping: self.broker.ping,
+            expires: self.expires.map(|at| at.saturating_duration_since(Instant::now())),
+            subscribed,
+        };
+        // The reply is in the outbox before the first message can be.
+        self.reply(id, Reply::Connected(Box::new(reply))).await;
+        for subscription in begun {
+            self.attach(subscription);
+        }
+        Ok(())
+    }
+
+    async fn authenticate(&mut self, token: Option<String>) -> Result<(), CloseReason> {
+        let Some(mut handshake) = self.handshake.take() else { return Ok(()) };
+        if token.is_some() {
+            handshake.token = token;
+        }
+        match self.broker.admission(&handshake).await {
+            Ok(Admission::Accept(identity)) => self.admit(identity).await.map_err(|error| error.reason()),
+            Ok(Admission::AwaitConnect) => Err(CloseKind::Unauthenticated.into()),
+            Err(refusal) => Err(refused(&refusal)),
+        }
+    }
+
+    async fn history(&mut self, id: Option<RequestId>, command: HistoryCommand) {
+        let reply = match self.read_history(command).await {
+            Ok(page) => Reply::History(page),
+            Err(error) => error.into(),
+        };
+        self.reply(id, reply).await;
+    }
+
+    async fn read_history(&mut self, command: HistoryCommand) -> Result<super::HistoryPage, CommandError> {
+        self.budgets.take_history()?;
+        let topic =
+            TopicName::new(&command.topic).map_err(|error| CommandError::invalid_topic("topic", &error))?;
+        self.authorize(Action::History(&topic)).await?;
+        Ok(self.broker.history(&command).await?)
+    }
+
+    /// Asks the policy; one that panics refuses. System topics are not the clients'.
+    pub(super) async fn authorize(&self, action: Action<'_>) -> Result<(), CommandError> {
+        use std::panic::AssertUnwindSafe;
+
+        use futures_util::FutureExt;
+
+        let Some(identity) = &self.identity else {
+            return Err(CommandError::new(ErrorCode::Unauthenticated, "send `connect` first"));
+        };
+        let is_system = match action {
+            Action::Subscribe(topic) | Action::Publish(topic) | Action::History(topic) => topic.is_system(),
+            Action::SubscribePattern(pattern) => pattern.as_str().starts_with('$'),
+        };
+        if is_system {
+            return Err(CommandError::new(
+                ErrorCode::Forbidden,
+                "topics that begin with `$` are the system's",
+            )
+            .field("topic"));
+        }
+        let decide = async {
+            match self.broker.policy.authorize(identity, action) {
+                crate::policy::Verdict::Now(verdict) => verdict,
+                crate::policy::Verdict::Later(verdict) => verdict.await,
+            }
+        };
+        match AssertUnwindSafe(decide).catch_unwind().await {
+            Ok(verdict) => verdict.map_err(|refusal| CommandError::from(refusal).field("topic")),
+            Err(_) => {
+                tracing::error!(target: "fanfare::policy", "the policy panicked in `authorize`");
+                Err(CommandError::new(ErrorCode::Internal, "the server failed to decide"))
+            }
+        }
+    }
+
+    async fn over_budget(&mut self, id: Option<RequestId>, error: CommandError) -> Result<(), CloseReason> {
+        if self.budgets.is_flood() {
+            return Err(CloseKind::RateLimited.into());
+        }
+        self.reply(id, error.into()).await;
+        Ok(())
+    }
+
+    /// Enqueues a reply when there is room for it. Without an id, only an error is sent.
+    pub(super) async fn reply(&mut self, id: Option<RequestId>, reply: Reply) {
+        if id.is_none() && !matches!(reply, Reply::Error(_)) {
+            return;
+        }
+        let frame = self.outbox.encode(Frame::Reply { id, reply: &reply });
+        while !self.outbox.push_control(frame.clone()) {
+            self.room(frame.len()).await;
+        }
+    }
+
+    /// Waits until the control lane has room, going on with what is pending.
+    async fn room(&mut self, length: usize) {
+        let (outbox, pending) = (&self.outbox, &mut self.pending);
+        std::future::poll_fn(|cx| {
+            pending.poll(cx, outbox);
+            outbox.poll_room(cx, length)
+        })
+        .await;
+    }
+
+    async fn end(mut self: Box<Self>, reason: CloseReason) {
+        let client = self.client();
+        let topics: Vec<String> = self.subscriptions.iter().map(|(name, _)| name.to_string()).collect();
+        if let Some(client) = &client {
+            self.broker.hooks.run_disconnecting(client, &topics, &reason).await;
+        }
+        self.subscriptions.clear();
+        let broker = self.broker.clone();
+        drop(self);
+        if let Some(client) = &client {
+            broker.hooks.run_disconnected(client, &reason).await;
+        }
+    }
+}
+
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Session")
+            .field("client", &self.client())
+            .field("admitted", &self.is_admitted())
+            .finish()
+    }
+}

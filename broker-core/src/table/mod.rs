@@ -1,0 +1,114 @@
+//! The topics that this node knows, and which shards hold them.
+
+mod index;
+mod sequencer;
+mod state;
+
+use std::{
+    hash::RandomState,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+    },
+};
+
+use dashmap::DashMap;
+pub(crate) use index::PatternIndex;
+pub(crate) use sequencer::{Arrival, Sequencer, Tail};
+pub(crate) use state::{TopicId, TopicState};
+
+use crate::topic::{PatternTrie, TopicConfig, TopicName, TopicPattern};
+
+/// How many topics there are before the first search for idle ones.
+const FIRST_SWEEP: usize = 1024;
+
+/// The topics that this node holds state for: those with subscribers here, and those that were
+/// published to lately. Names come from clients, so the hasher is a keyed one.
+pub(crate) struct Table {
+    topics: DashMap<TopicName, Arc<TopicState>, RandomState>,
+    pub(crate) patterns: PatternIndex,
+    configs: PatternTrie<Arc<TopicConfig>>,
+    default: Arc<TopicConfig>,
+    next_id: AtomicU64,
+    sweep_at: AtomicUsize,
+    max_topics: usize,
+}
+
+/// This node holds as many topics as it may.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("this node holds {limit} topics, and no more")]
+pub(crate) struct TooManyTopics {
+    pub(crate) limit: usize,
+}
+
+impl Table {
+    pub(crate) fn new(
+        configs: Vec<(TopicPattern, TopicConfig)>,
+        default: TopicConfig,
+        max_topics: usize,
+    ) -> Self {
+        let mut trie = PatternTrie::new();
+        for (pattern, config) in configs {
+            // The last one for a pattern counts.
+            trie.remove(&pattern, |_| true);
+            trie.insert(pattern, Arc::new(config));
+        }
+        Self {
+            topics: DashMap::default(),
+            patterns: PatternIndex::default(),
+            configs: trie,
+            default: Arc::new(default),
+            next_id: AtomicU64::new(1),
+            sweep_at: AtomicUsize::new(FIRST_SWEEP),
+            max_topics,
+        }
+    }
+
+    pub(crate) fn config(&self, topic: &TopicName) -> &Arc<TopicConfig> {
+        self.configs.best(topic).unwrap_or(&self.default)
+    }
+
+    pub(crate) fn find(&self, topic: &TopicName) -> Option<Arc<TopicState>> {
+        self.topics.get(topic).map(|state| state.clone())
+    }
+
+    pub(crate) fn open(&self, topic: &TopicName) -> Result<Arc<TopicState>, TooManyTopics> {
+        if let Some(state) = self.find(topic) {
+            return Ok(state);
+        }
+        if self.topics.len() >= self.sweep_at.load(Ordering::Relaxed) {
+            self.sweep();
+        }
+        if self.topics.len() >= self.max_topics {
+            return Err(TooManyTopics { limit: self.max_topics });
+        }
+        let new = || {
+            let id = TopicId::new(self.next_id.fetch_add(1, Ordering::Relaxed));
+            Arc::new(TopicState::new(id, topic.clone(), self.config(topic).clone()))
+        };
+        Ok(self.topics.entry(topic.clone()).or_insert_with(new).clone())
+    }
+
+    /// Gives up a topic that nobody holds and nobody wants.
+    pub(crate) fn close_if_idle(&self, topic: &TopicName) {
+        self.topics.remove_if(topic, |_, state| Self::is_idle(state));
+    }
+
+    pub(crate) fn all(&self) -> Vec<Arc<TopicState>> {
+        self.topics.iter().map(|entry| entry.value().clone()).collect()
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.topics.len()
+    }
+
+    fn sweep(&self) {
+        self.topics.retain(|_, state| !Self::is_idle(state));
+        self.sweep_at.store((self.topics.len() * 2).max(FIRST_SWEEP), Ordering::Relaxed);
+    }
+
+    /// Nobody can take a reference meanwhile: the map's lock is held.
+    fn is_idle(state: &Arc<TopicState>) -> bool {
+        Arc::strong_count(state) == 1 && state.sequencer().is_idle()
+    }
+}

@@ -1,0 +1,186 @@
+//! What a topic's lock guards: its order, its tail, and who holds it.
+
+use std::sync::Arc;
+
+use smallvec::SmallVec;
+use tokio::time::Instant;
+
+use super::PatternIndex;
+use crate::{
+    backend::{NodeId, Origin},
+    log::TopicLog,
+    message::{LogPlace, Message, Position},
+    topic::TopicName,
+};
+
+/// How many other nodes' counts one topic keeps; the one heard of longest ago goes first.
+const MAX_ORIGINS: usize = 256;
+
+/// What a topic's sequencing lock guards.
+pub(crate) struct Sequencer {
+    /// Subscriptions to the topic itself, per shard.
+    subscribers: SmallVec<[u32; 4]>,
+    /// Shards that hold a pattern that matches, as of a version of the index.
+    pattern_shards: u64,
+    pattern_version: u64,
+    /// The log's end, while somebody here is subscribed.
+    pub(crate) tail: Tail,
+    /// The backend was told that this node wants the topic.
+    pub(crate) wanted: bool,
+    stream: u64,
+    seq: u64,
+    origins: Vec<Heard>,
+}
+
+/// What a node holds of a topic's log.
+pub(crate) enum Tail {
+    /// Nobody is subscribed.
+    None,
+    /// It is being read from the backend; this is the last offset that was seen meanwhile.
+    Filling { seen: u64 },
+    /// All that the backend retains, within the topic's limits.
+    Ready(TopicLog),
+}
+
+/// How far another node's messages have been received.
+struct Heard {
+    node: NodeId,
+    stream: u64,
+    seq: u64,
+}
+
+/// How a logged message fits to what has arrived before.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Arrival {
+    /// It is the next one.
+    Next,
+    /// It has arrived before.
+    Repeat,
+    /// Messages before it are missing.
+    Hole,
+    /// It belongs to another log.
+    OtherEpoch,
+    /// Nobody is subscribed: its order is not watched.
+    Unwatched,
+}
+
+impl Sequencer {
+    pub(super) fn new() -> Self {
+        Self {
+            subscribers: SmallVec::new(),
+            pattern_shards: 0,
+            pattern_version: u64::MAX,
+            tail: Tail::None,
+            wanted: false,
+            stream: fastrand::u64(1..),
+            seq: 0,
+            origins: Vec::new(),
+        }
+    }
+
+    pub(crate) fn add_subscriber(&mut self, shard: usize) {
+        if self.subscribers.len() <= shard {
+            self.subscribers.resize(shard + 1, 0);
+        }
+        self.subscribers[shard] += 1;
+    }
+
+    /// True when it was the last one.
+    pub(crate) fn remove_subscriber(&mut self, shard: usize) -> bool {
+        if let Some(count) = self.subscribers.get_mut(shard) {
+            *count = count.saturating_sub(1);
+        }
+        !self.has_subscribers()
+    }
+
+    pub(crate) fn has_subscribers(&self) -> bool {
+        self.subscribers.iter().any(|count| *count > 0)
+    }
+
+    /// Nothing would be lost if the topic were given up.
+    pub(crate) fn is_idle(&self) -> bool {
+        !self.has_subscribers() && !self.wanted && matches!(self.tail, Tail::None)
+    }
+
+    /// The shards that hold subscribers of the topic, by its name or by a pattern.
+    pub(crate) fn shards(&mut self, name: &TopicName, patterns: &PatternIndex) -> u64 {
+        if self.pattern_version != patterns.version() {
+            (self.pattern_shards, self.pattern_version) = patterns.shards(name);
+        }
+        let exact = self.subscribers.iter().enumerate().filter(|(_, count)| **count > 0);
+        exact.fold(self.pattern_shards, |mask, (shard, _)| mask | 1 << shard)
+    }
+
+    /// The number of the next message of this node on an ephemeral topic.
+    pub(crate) fn next_origin(&mut self, node: NodeId) -> Origin {
+        self.seq += 1;
+        Origin { node, stream: self.stream, seq: self.seq }
+    }
+
+    /// How many messages of another node were lost before this one; `None` when this one
+    /// has been received before.
+    pub(crate) fn hear(&mut self, origin: Origin) -> Option<u64> {
+        let Origin { node, stream, seq } = origin;
+        if let Some(index) = self.origins.iter().position(|heard| heard.node == node) {
+            let mut heard = self.origins.remove(index);
+            let missed = match heard.stream == stream {
+                true if seq <= heard.seq => {
+                    self.origins.push(heard);
+                    return None;
+                }
+                true => seq - heard.seq - 1,
+                // The node gave the topic up and took it up again.
+                false => 0,
+            };
+            (heard.stream, heard.seq) = (stream, seq);
+            self.origins.push(heard);
+            return Some(missed);
+        }
+        if self.origins.len() >= MAX_ORIGINS {
+            self.origins.remove(0);
+        }
+        self.origins.push(Heard { node, stream, seq });
+        Some(0)
+    }
+
+    /// Forgets how far other nodes were heard: what they said meanwhile is known to be lost.
+    pub(crate) fn forget_origins(&mut self) {
+        self.origins.clear();
+    }
+
+    pub(crate) fn log(&self) -> Option<&TopicLog> {
+        match &self.tail {
+            Tail::Ready(log) => Some(log),
+            Tail::None | Tail::Filling { .. } => None,
+        }
+    }
+
+    pub(crate) fn log_mut(&mut self) -> Option<&mut TopicLog> {
+        match &mut self.tail {
+            Tail::Ready(log) => Some(log),
+            Tail::None | Tail::Filling { .. } => None,
+        }
+    }
+
+    /// How a logged message fits; notes it where the tail is being filled.
+    pub(crate) fn arrival(&mut self, place: LogPlace) -> Arrival {
+        let Position { epoch, offset } = place.position;
+        match &mut self.tail {
+            Tail::None => Arrival::Unwatched,
+            Tail::Filling { seen } => {
+                *seen = (*seen).max(offset);
+                Arrival::Unwatched
+            }
+            Tail::Ready(log) if log.epoch() != epoch => Arrival::OtherEpoch,
+            Tail::Ready(log) if offset <= log.last() => Arrival::Repeat,
+            Tail::Ready(log) if place.prev > log.last() => Arrival::Hole,
+            Tail::Ready(_) => Arrival::Next,
+        }
+    }
+
+    pub(crate) fn append(&mut self, message: Arc<Message>) {
+        if let Tail::Ready(log) = &mut self.tail {
+            log.append(message, Instant::now());
+        }
+    }
+}
