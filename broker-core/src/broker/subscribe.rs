@@ -7,7 +7,7 @@ use thiserror::Error;
 use super::{Inner, interest::is_ready, receive::expire};
 use crate::{
     backend::{BackendError, BackendErrorKind, HistoryQuery},
-    fanout::{Insert, Op, Target},
+    fanout::{Insert, Left, Op, Target},
     log::Begin,
     outbox::{Outbox, Subject},
     session::{
@@ -260,19 +260,19 @@ impl Begun {
 
 impl Drop for Begun {
     fn drop(&mut self) {
-        use crate::fanout::Left;
-        match self.target.take() {
-            None => {}
+        let left = match self.target.take() {
             Some(Target::Topic { topic, .. }) => {
-                if topic.sequencer().remove_subscriber(self.shard) {
-                    self.broker.janitor.left(Left::Topic(topic));
-                }
+                let last = topic.sequencer().remove_subscriber(self.shard);
+                last.then_some(Left::Topic(topic))
             }
             Some(Target::Pattern(pattern)) => {
-                if self.broker.table.patterns.remove(&pattern, self.shard) {
-                    self.broker.janitor.left(Left::Pattern(pattern));
-                }
+                let last = self.broker.table.patterns.remove(&pattern, self.shard);
+                last.then_some(Left::Pattern(pattern))
             }
+            None => None,
+        };
+        if let Some(left) = left {
+            self.broker.janitor.left(left);
         }
     }
 }
