@@ -38,7 +38,7 @@ impl Shard {
                     sub.subscriber.notice(subscription, Notice::Gap(gap));
                 }
                 Next::Live(position) => {
-                    sub.progress = Progress::Ahead(position.offset);
+                    sub.progress = Progress::Ahead(position);
                     sub.subscriber.notice(subscription, Notice::Live(position));
                     return;
                 }

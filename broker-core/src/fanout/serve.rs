@@ -132,10 +132,16 @@ impl Slice<'_> {
     /// The log was replaced: what was live goes on in the new one.
     fn new_epoch(&mut self, key: SubKey, topic: &ShardTopic, position: Position) {
         let Some(sub) = self.subs.get_mut(key) else { return };
-        if let Progress::Live | Progress::Ahead(_) = sub.progress {
+        let is_there = match &sub.progress {
+            Progress::Live => false,
+            // It has begun in the new log.
+            Progress::Ahead(after) => after.epoch == position.epoch,
+            Progress::CatchingUp(_) | Progress::Stopped => true,
+        };
+        if !is_there {
             let gap = Gap::new(GapReason::Epoch, None).between(topic.fanned, None);
             sub.subscriber.notice(sub.id, Notice::Gap(gap));
-            sub.progress = Progress::Ahead(position.offset);
+            sub.progress = Progress::Ahead(position);
         }
     }
 
@@ -154,13 +160,15 @@ impl Slice<'_> {
             }
             Progress::Ahead(after) => {
                 let after = *after;
-                first = messages.partition_point(|m| m.position().is_some_and(|p| p.offset <= after));
+                first = messages.partition_point(|m| {
+                    // Another epoch's are what was before: the change itself has a turn of its own.
+                    m.position().is_some_and(|p| p.epoch != after.epoch || p.offset <= after.offset)
+                });
                 if first == messages.len() {
                     return;
                 }
-                if let Some(place) = messages[first].place().filter(|place| place.prev > after) {
-                    let last = Position::new(place.position.epoch, after);
-                    sub.subscriber.notice(sub.id, Notice::Gap(hole(last, place)));
+                if let Some(place) = messages[first].place().filter(|place| place.prev > after.offset) {
+                    sub.subscriber.notice(sub.id, Notice::Gap(hole(after, place)));
                 }
                 sub.progress = Progress::Live;
             }

@@ -17,7 +17,6 @@ use super::{
     topic::ShardTopic,
 };
 use crate::{
-    message::Position,
     stats::Totals,
     subscriber::{Notice, Subscriber},
     table::{Table, TopicId, TopicState},
@@ -86,7 +85,7 @@ impl Shard {
         loop {
             if self.ring.is_empty() {
                 if !std::future::poll_fn(|cx| inbox.poll_take(cx, &mut lane, &mut data)).await {
-                    return;
+                    return self.end();
                 }
             } else {
                 // Others on this thread get their turn: the publishers among them.
@@ -117,6 +116,13 @@ impl Shard {
         }
         self.flush_gathered();
         self.report_size();
+    }
+
+    /// Tells all that are left that nothing comes any more.
+    fn end(self) {
+        for sub in self.subs.iter() {
+            sub.subscriber.notice(sub.id, Notice::Ended(None));
+        }
     }
 
     /// Whether nothing waits inside the shard.
@@ -169,38 +175,23 @@ impl Shard {
                 };
                 let key = self.subs.insert(sub);
                 let topic = self.topics.entry(id).or_insert_with(|| ShardTopic::new(state));
-                if topic.exact.is_empty()
-                    && let Some(begin) = &begin
-                {
-                    // Everything up to the log's top at the time of subscribing is in the log, everything
-                    // after it comes through the inbox.
-                    let top = begin.top;
-                    if topic
-                        .fanned
-                        .is_none_or(|fanned| fanned.epoch != top.epoch || fanned.offset < top.offset)
-                    {
-                        topic.fanned = Some(top);
-                    }
-                }
                 topic.patterns_seen = u64::MAX;
                 let subs = &mut self.subs;
                 let index = topic.add_exact(key, |moved, index| set_index(subs, moved, index));
                 set_index(subs, key, index);
                 let Some(begin) = begin else { return };
                 let served = topic.served_through();
-                let progress = if let Some(gap) = begin.gap {
+                if let Some(gap) = begin.gap {
                     subscriber.notice(subscription, Notice::Gap(gap));
-                    self.catching_up(begin.snapshot, begin.after)
-                } else if begin.catches_up() || served.is_none_or(|s| s.epoch != begin.after.epoch) {
-                    self.catching_up(begin.snapshot, begin.after)
+                }
+                let is_behind =
+                    served.is_some_and(|s| s.epoch == begin.after.epoch && s.offset > begin.after.offset);
+                let progress = if begin.announced || is_behind {
+                    Progress::CatchingUp(Box::new(CatchUp { snapshot: begin.snapshot, after: begin.after }))
+                } else if served == Some(begin.after) {
+                    Progress::Live
                 } else {
-                    match served {
-                        Some(served) if served.offset > begin.after.offset => {
-                            self.catching_up(begin.snapshot, begin.after)
-                        }
-                        Some(served) if served.offset == begin.after.offset => Progress::Live,
-                        _ => Progress::Ahead(begin.after.offset),
-                    }
+                    Progress::Ahead(begin.after)
                 };
                 let is_catching_up = matches!(progress, Progress::CatchingUp(_));
                 if let Some(sub) = self.subs.get_mut(key) {
@@ -211,10 +202,6 @@ impl Shard {
                 }
             }
         }
-    }
-
-    fn catching_up(&self, snapshot: VecDeque<Arc<crate::message::Message>>, after: Position) -> Progress {
-        Progress::CatchingUp(Box::new(CatchUp { snapshot, after }))
     }
 
     fn remove(

@@ -40,8 +40,8 @@ pub(super) enum Place {
 pub(super) enum Progress {
     /// It gets what comes.
     Live,
-    /// It gets what comes after an offset that the topic's turn has not reached yet.
-    Ahead(u64),
+    /// It gets what comes after a position that the topic's turns have not reached yet.
+    Ahead(Position),
     /// It pulls what it has missed.
     CatchingUp(Box<CatchUp>),
     /// Its connection is closing.
@@ -93,6 +93,10 @@ impl Subs {
 
     pub(super) fn get_mut(&mut self, key: SubKey) -> Option<&mut Sub> {
         self.all.get_mut(key as usize)
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Sub> {
+        self.all.iter().map(|(_, sub)| sub)
     }
 
     pub(super) fn len(&self) -> usize {

@@ -13,8 +13,8 @@ use crate::{
 pub(crate) struct Begin {
     /// Everything after this position will be sent.
     pub(crate) after: Position,
-    /// The log's top when this was decided: everything after it comes live.
-    pub(crate) top: Position,
+    /// The subscriber waits for the word that all it missed has been sent, be it nothing.
+    pub(crate) announced: bool,
     /// Whether all that was missed will come; `None` where nothing was to recover.
     pub(crate) recovered: Option<bool>,
     /// What can no longer be sent.
@@ -23,20 +23,13 @@ pub(crate) struct Begin {
     pub(crate) snapshot: VecDeque<Arc<Message>>,
 }
 
-impl Begin {
-    /// Whether something comes before what is live.
-    pub(crate) fn catches_up(&self) -> bool {
-        self.after != self.top || !self.snapshot.is_empty()
-    }
-}
-
 impl TopicLog {
     /// Where a subscription begins. Expired messages must have been given up before.
     pub(crate) fn begin(&self, start: Start) -> Begin {
         let at = |offset| Position::new(self.epoch, offset);
         let plain = |offset| Begin {
             after: at(offset),
-            top: self.top(),
+            announced: start != Start::Live,
             recovered: None,
             gap: None,
             snapshot: VecDeque::new(),
@@ -61,7 +54,7 @@ impl TopicLog {
             let gap = Gap::new(reason, missed).between(Some(asked), next);
             Begin {
                 after: floor,
-                top: self.top(),
+                announced: true,
                 recovered: Some(false),
                 gap: Some(gap),
                 snapshot: VecDeque::new(),
@@ -77,7 +70,7 @@ impl TopicLog {
         } else {
             Begin {
                 after: asked,
-                top: self.top(),
+                announced: true,
                 recovered: Some(true),
                 gap: None,
                 snapshot: VecDeque::new(),

@@ -34,7 +34,7 @@ use state::State;
 
 use crate::{
     message::Frame,
-    session::{ClientId, CloseReason},
+    session::{ClientId, CloseKind, CloseReason},
     subscriber::{Batch, Notice, Offer, Subscriber, SubscriptionId, Then},
     sync::Mutex,
     topic::OverflowPolicy,
@@ -325,6 +325,10 @@ impl Subscriber for Inner {
     fn notice(&self, subscription: SubscriptionId, notice: Notice) {
         let mut state = self.state.lock();
         match notice {
+            // A stream's reader gets what is queued, and then the end.
+            Notice::Ended(_) if self.shared.format.is_none() => {
+                state.close(&self.shared, CloseReason::new(CloseKind::Normal), true);
+            }
             Notice::Ended(reply) => {
                 state.remove(&self.shared, subscription);
                 if let Some(reply) = reply
