@@ -123,6 +123,12 @@ impl Broker {
         &self.inner.limits
     }
 
+    /// How often transports ping a silent client, as clients are told.
+    #[must_use]
+    pub fn ping_interval(&self) -> Duration {
+        self.inner.ping
+    }
+
     /// Ends a connection of this node. False when there is none of this name.
     pub fn disconnect(&self, client: ClientId, reason: CloseReason) -> bool {
         self.inner.registry.close(client, reason)

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use super::{
     ClientId, CloseKind, CloseReason, Command, CommandError, ConnectCommand, Connected, ErrorCode, Handshake,
-    HistoryCommand, Reply, RequestId, budgets::Budgets, pending::Pending,
+    HistoryCommand, Reply, RequestId, SubscribeCommand, Subscribed, budgets::Budgets, pending::Pending,
 };
 use crate::{
     broker::{Attachment, Inner, Place, refused},
@@ -135,6 +135,28 @@ impl Session {
             Command::History(history) => state.history(id, history).await,
         }
         Ok(())
+    }
+
+    /// Subscribes on behalf of a client that says by its request what it wants, as with a topic in the URL. Nothing is
+    /// enqueued but what the subscription brings: the answer is the result.
+    ///
+    /// # Errors
+    ///
+    /// As the reply to [`Command::Subscribe`] would tell the client.
+    ///
+    /// # Cancel safety
+    ///
+    /// As for [`handle`](Self::handle).
+    pub async fn subscribe(&mut self, command: SubscribeCommand) -> Result<Subscribed, CommandError> {
+        let draining = || CommandError::new(ErrorCode::Draining, "the server is about to stop");
+        let Some(state) = &mut self.state else { return Err(draining()) };
+        if state.broker.is_draining() {
+            return Err(draining());
+        }
+        let begun = state.begin(command).await?;
+        let outcome = begun.outcome;
+        state.attach(begun);
+        Ok(outcome)
     }
 
     /// Answers a frame that is no command. It counts as one.
