@@ -6,7 +6,7 @@ use std::{
 };
 
 use crate::{
-    message::{Gap, GapReason, Message, Position},
+    message::{Gap, GapReason, LogPlace, Message, Position},
     topic::{OverflowPolicy, TopicName, TopicPattern},
 };
 
@@ -49,8 +49,8 @@ pub(crate) enum Entry {
 
 /// The queue of one subscription: bounded by messages; bytes are the connection's business.
 ///
-/// Beside `n` messages it holds at most `n + 1` gaps and `n + 1` cursors, for each merges with a
-/// neighbour of its kind, and at most as many conflated places as the limit.
+/// Beside messages it holds at most as many conflated places as the limit. Before each of these, and at the
+/// end, there is at most one gap and at most one cursor; a `Live` is pushed only after a page.
 pub(crate) struct Queue {
     pub(super) subject: Subject,
     pub(super) policy: OverflowPolicy,
@@ -60,12 +60,20 @@ pub(crate) struct Queue {
     /// The last position that went out or was given up before what is queued.
     after: Option<Position>,
     keys: Option<Box<KeyIndex>>,
-    /// The shard offers pages only, each when pulled.
-    pub(super) catching_up: bool,
     /// The next page is to be pulled when the queue is empty.
     pub(super) pull_due: bool,
     /// The queue stands in the connection's ring of queues with something to send.
     pub(super) in_ring: bool,
+}
+
+/// What [`Queue::clear_for_resync`] took out.
+pub(super) struct Cleared {
+    /// These are read again.
+    pub(super) again: Vec<Arc<Message>>,
+    /// These are in no log any more, and told in a gap.
+    pub(super) lost: Vec<Arc<Message>>,
+    /// Reading begins after this.
+    pub(super) after: Position,
 }
 
 /// Where the last message of each key stands.
@@ -91,7 +99,6 @@ impl Queue {
             entries: VecDeque::new(),
             after: None,
             keys,
-            catching_up: false,
             pull_due: false,
             in_ring: false,
         }
@@ -145,11 +152,17 @@ impl Queue {
 
     /// Tells a loss behind everything queued.
     pub(super) fn push_gap(&mut self, mut gap: Gap) {
+        let last = self.last_queued();
+        let mut tail = self.entries.iter().rev();
+        if let (Some(Entry::Cursor(_)), Some(Entry::Gap(_))) = (tail.next(), tail.next()) {
+            // The gap reaches beyond what was hidden.
+            self.entries.pop_back();
+        }
         if let Some(Entry::Gap(held)) = self.entries.back_mut() {
             held.merge(gap);
             return;
         }
-        gap.last = gap.last.or_else(|| self.last_queued());
+        gap.last = gap.last.or(last);
         self.entries.push_back(Entry::Gap(Box::new(gap)));
     }
 
@@ -163,35 +176,25 @@ impl Queue {
         let dropped = loop {
             match self.pop_entry()? {
                 Entry::Message(message) => break message,
-                Entry::Gap(held) => gap = Some(held),
-                Entry::Live(position) => live = Some(position),
-                Entry::Cursor(_) | Entry::Conflated => {}
-            }
-        };
-        let new = Gap::new(GapReason::Slow, Some(1)).between(self.after, None);
-        let gap = match gap {
-            None => Box::new(new),
-            Some(mut held) => {
-                held.merge(new);
-                held
-            }
-        };
-        // Two gaps may have become neighbours.
-        let gap = match self.entries.front() {
-            Some(Entry::Gap(_)) => match self.pop_entry() {
-                Some(Entry::Gap(behind)) => {
-                    let mut merged = gap;
-                    merged.merge(*behind);
-                    merged
+                Entry::Gap(held) => merge(&mut gap, *held),
+                Entry::Live(position) => {
+                    live = Some(position);
+                    self.went_out(live);
                 }
-                _ => gap,
-            },
-            _ => gap,
+                Entry::Cursor(position) => self.went_out(Some(position)),
+                Entry::Conflated => {}
+            }
         };
-        self.push_front(Entry::Gap(gap));
+        merge(&mut gap, Gap::new(GapReason::Slow, Some(1)).between(self.after, None));
+        // Two gaps may have become neighbours.
+        self.take_gaps(&mut gap);
+        if let Some(gap) = gap {
+            self.push_front(Entry::Gap(gap));
+        }
         if let Some(position) = live {
             self.push_front(Entry::Live(position));
         }
+        self.went_out(dropped.position());
         Some(dropped)
     }
 
@@ -201,7 +204,7 @@ impl Queue {
         let key = newer.parts().key.as_ref()?;
         let place = keys.places.remove(&(newer.topic().clone(), key.clone()))?;
         let index = usize::try_from(place.checked_sub(keys.base)?).ok()?;
-        let entry = self.entries.get_mut(index)?;
+        let entry = self.entries.get_mut(index).filter(|entry| matches!(entry, Entry::Message(_)))?;
         let Entry::Message(older) = std::mem::replace(entry, Entry::Conflated) else { return None };
         keys.holes += 1;
         self.messages -= 1;
@@ -213,16 +216,21 @@ impl Queue {
 
     /// The front entry, and what it says of the position that comes next.
     pub(super) fn pop(&mut self) -> Option<Entry> {
-        loop {
-            match self.pop_entry()? {
-                Entry::Conflated => {}
-                Entry::Gap(mut gap) => {
-                    gap.next = gap.next.or_else(|| self.first_position());
-                    return Some(Entry::Gap(gap));
-                }
-                entry => return Some(entry),
-            }
+        let mut entry = self.pop_entry()?;
+        while let Entry::Conflated = entry {
+            entry = self.pop_entry()?;
         }
+        if let Entry::Gap(gap) = entry {
+            let mut gap = Some(gap);
+            self.take_gaps(&mut gap);
+            let mut gap = gap?;
+            gap.next = gap.next.or_else(|| self.first_position());
+            entry = Entry::Gap(gap);
+        }
+        if self.entries.is_empty() {
+            self.release();
+        }
+        Some(entry)
     }
 
     /// Puts back what [`pop`](Self::pop) took, because it could not be sent.
@@ -240,33 +248,39 @@ impl Queue {
         self.push_front(entry);
     }
 
-    /// Empties the queue in order to read it again from the log: the messages that were queued,
-    /// and the offset after which to read. `None` where nothing of the log is known.
-    pub(super) fn clear_for_resync(&mut self) -> Vec<Arc<Message>> {
-        // What is already lost stays told.
+    /// Empties the queue in order to read it again from the log, now that a message at `place`
+    /// does not fit. What is lost already stays told, and so is what an earlier log held: that is gone.
+    pub(super) fn clear_for_resync(&mut self, place: LogPlace) -> Cleared {
+        let epoch = place.position.epoch;
         let mut told: Option<Box<Gap>> = None;
-        let mut cleared = Vec::with_capacity(self.messages as usize);
+        let mut again = Vec::with_capacity(self.messages as usize);
+        let mut lost = Vec::new();
+        let mut after = None;
         while let Some(entry) = self.pop_entry() {
             match entry {
                 Entry::Message(message) => {
-                    if let (None, Some(place)) = (cleared.first(), message.place()) {
-                        self.after = Some(Position::new(place.position.epoch, place.prev));
+                    match message.place().filter(|held| held.position.epoch == epoch) {
+                        Some(held) => {
+                            after.get_or_insert(held.prev);
+                            again.push(message);
+                        }
+                        None => {
+                            merge(&mut told, Gap::new(GapReason::Epoch, Some(1)).between(self.after, None));
+                            lost.push(message);
+                        }
                     }
-                    cleared.push(message);
                 }
-                Entry::Gap(gap) if cleared.is_empty() => told = Some(gap),
-                _ => {}
+                Entry::Gap(gap) => merge(&mut told, *gap),
+                Entry::Live(_) | Entry::Cursor(_) | Entry::Conflated => {}
             }
         }
+        self.release();
         if let Some(gap) = told {
             self.entries.push_back(Entry::Gap(gap));
         }
-        cleared
-    }
-
-    /// The position after which everything is still to be sent.
-    pub(super) fn after(&self) -> Option<Position> {
-        self.after
+        let after = Position::new(epoch, after.unwrap_or(place.prev));
+        self.after = Some(after);
+        Cleared { again, lost, after }
     }
 
     pub(super) fn note_sent(&mut self, entry: &Entry) {
@@ -315,17 +329,39 @@ impl Queue {
         self.entries.push_front(entry);
     }
 
+    /// Closes the conflated places: what stood on both sides of one may merge.
     fn compact(&mut self) {
-        self.entries.retain(|entry| !matches!(entry, Entry::Conflated));
-        let Some(keys) = &mut self.keys else { return };
-        keys.holes = 0;
-        keys.places.clear();
-        for (index, entry) in self.entries.iter().enumerate() {
-            if let Entry::Message(message) = entry
-                && let Some(key) = &message.parts().key
-            {
-                keys.places.insert((message.topic().clone(), key.clone()), keys.base + index as u64);
+        let entries = std::mem::take(&mut self.entries);
+        self.messages = 0;
+        if let Some(keys) = &mut self.keys {
+            keys.holes = 0;
+            keys.places.clear();
+        }
+        for entry in entries {
+            match entry {
+                Entry::Message(message) => self.push(message),
+                Entry::Gap(gap) => self.push_gap(*gap),
+                Entry::Cursor(position) => self.push_cursor(position),
+                Entry::Live(position) => self.push_live(position),
+                Entry::Conflated => {}
             }
+        }
+    }
+
+    /// Merges the gaps that stand at the front into one.
+    fn take_gaps(&mut self, gap: &mut Option<Box<Gap>>) {
+        while let Some(Entry::Gap(_) | Entry::Conflated) = self.entries.front() {
+            if let Some(Entry::Gap(behind)) = self.pop_entry() {
+                merge(gap, *behind);
+            }
+        }
+    }
+
+    /// Empty, it holds no memory of its own.
+    fn release(&mut self) {
+        self.entries = VecDeque::new();
+        if let Some(keys) = &mut self.keys {
+            keys.places = HashMap::new();
         }
     }
 
@@ -344,5 +380,13 @@ impl Queue {
             Entry::Gap(_) | Entry::Conflated => None,
         });
         queued.or(self.after)
+    }
+}
+
+/// Takes a gap into the one before it, if there is one.
+fn merge(gap: &mut Option<Box<Gap>>, later: Gap) {
+    match gap {
+        Some(held) => held.merge(later),
+        None => *gap = Some(Box::new(later)),
     }
 }

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use super::budget::Budget;
 use crate::{
     fanout::PullHandle,
-    message::{Format, Frame, LogPlace, Position},
+    message::{Format, Frame},
     session::ClientId,
     stats::Totals,
 };
@@ -34,9 +34,4 @@ impl Shared {
     pub(super) fn encode(&self, frame: Frame<'_>) -> Bytes {
         self.format.as_ref().map_or_else(Bytes::new, |format| format.encode(frame))
     }
-}
-
-/// The position before a place.
-pub(super) fn before(place: LogPlace) -> Position {
-    Position::new(place.position.epoch, place.prev)
 }

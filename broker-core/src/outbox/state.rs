@@ -1,10 +1,10 @@
 //! What the lock of one outbox guards.
 
-use std::{sync::Arc, task::Waker};
+use std::{collections::VecDeque, sync::Arc, task::Waker};
 
 use bytes::Bytes;
 use smallvec::SmallVec;
-use std::collections::VecDeque;
+use tokio::time::Instant;
 
 use super::{
     Wire,
@@ -13,14 +13,19 @@ use super::{
     shared::Shared,
 };
 use crate::{
-    message::{Gap, GapReason, Message},
+    message::{Frame, Message},
     session::{CloseKind, CloseReason},
-    subscriber::{Offer, SubscriptionId, Then},
-    topic::OverflowPolicy,
+    subscriber::SubscriptionId,
 };
 
 /// What a queued message is charged beyond its bytes.
 const ENTRY_OVERHEAD: usize = 64;
+
+/// What an idle connection may keep of its ring: 4 bytes each.
+const RING_KEPT: usize = 8;
+
+/// For how many subscriptions a connection may keep room that it does not use.
+const QUEUES_KEPT: usize = 2;
 
 /// The state of one outbox.
 #[derive(Default)]
@@ -30,6 +35,8 @@ pub(super) struct State {
     pub(super) waker: Option<Waker>,
     /// A session that waits for room in the control lane.
     pub(super) room: Option<Waker>,
+    /// Since it began to wait, something has gone out.
+    pub(super) room_made: bool,
     /// The rest of a frame of which the socket took only a part. It is outside every policy.
     pub(super) remainder: Bytes,
     pub(super) control: Control,
@@ -40,15 +47,19 @@ pub(super) struct State {
     bytes: usize,
     /// Messages in all queues.
     pub(super) messages: usize,
-    /// Since when the socket takes nothing.
-    pub(super) blocked_since: Option<tokio::time::Instant>,
+    /// The socket did not take everything: it is not written before it says that it can be.
+    pub(super) blocked: bool,
+    /// The connection's task has asked the socket to be woken by it.
+    pub(super) awaits_socket: bool,
+    /// Since when the socket has taken nothing although something waits.
+    pub(super) stalled_since: Option<Instant>,
     pub(super) closing: Option<Box<Closing>>,
 }
 
 /// How a connection ends.
 pub(super) struct Closing {
     pub(super) reason: CloseReason,
-    /// The last frame, until it is in the control lane.
+    /// The last frame, until the socket has begun to take it.
     pub(super) frame: Option<Bytes>,
     /// The socket is beyond use.
     pub(super) broken: bool,
@@ -57,10 +68,6 @@ pub(super) struct Closing {
 impl State {
     pub(super) fn is_closing(&self) -> bool {
         self.closing.is_some()
-    }
-
-    pub(super) fn is_blocked(&self) -> bool {
-        self.blocked_since.is_some()
     }
 
     /// Nothing waits: a message can go straight to the socket.
@@ -72,104 +79,51 @@ impl State {
         self.queues.get_mut(id.0 as usize)?.as_mut()
     }
 
-    /// Queues a message under its subscription's policy, and counts what became of it and of others.
-    pub(super) fn admit(
-        &mut self,
-        shared: &Shared,
-        id: SubscriptionId,
-        message: &Arc<Message>,
-        tally: &mut Offer,
-    ) {
-        let charge = self.charge(shared, message);
-        let Some(queue) = self.queue(id) else { return };
-        let policy = queue.policy;
-        if self.try_take(shared, id, charge) {
-            self.push(id, message, tally);
-            return;
+    /// Something is to go out, if only the close frame.
+    pub(super) fn has_work(&self) -> bool {
+        !self.is_clear() || self.closing.as_ref().is_some_and(|closing| closing.frame.is_some())
+    }
+
+    /// Notes that the socket did not take everything.
+    pub(super) fn block(&mut self, written: usize) {
+        self.blocked = true;
+        self.awaits_socket = false;
+        if written > 0 {
+            self.stalled_since = None;
         }
-        match policy {
-            OverflowPolicy::ConflateByKey => {
-                if let Some(older) = self.queue(id).and_then(|queue| queue.conflate(message)) {
-                    self.give_back(shared, &older);
-                    tally.conflated += 1;
-                    shared.totals.conflated.add(1);
-                }
-                self.push_over_oldest(shared, id, message, charge, tally);
-            }
-            OverflowPolicy::DropNewest => {
-                if let Some(queue) = self.queue(id) {
-                    queue.push_gap(Gap::new(GapReason::Slow, Some(1)));
-                }
-                self.schedule(id);
-                tally.dropped += 1;
-                shared.totals.dropped.add(1);
-            }
-            OverflowPolicy::Disconnect => {
-                shared.totals.slow_consumers.add(1);
-                tally.dropped += 1;
-                shared.totals.dropped.add(1);
-                self.close(shared, CloseReason::new(CloseKind::SlowConsumer), false);
-                tally.then = Then::Stop;
-            }
-            OverflowPolicy::Resync => self.resync(shared, id, message, charge, tally),
-            OverflowPolicy::DropOldest => self.push_over_oldest(shared, id, message, charge, tally),
+        self.note_waiting();
+    }
+
+    pub(super) fn unblock(&mut self) {
+        self.blocked = false;
+        self.awaits_socket = false;
+    }
+
+    /// What waits for a blocked socket waits from now on, if nothing has waited before it.
+    pub(super) fn note_waiting(&mut self) {
+        if self.blocked {
+            self.stalled_since.get_or_insert_with(Instant::now);
         }
     }
 
-    fn push_over_oldest(
-        &mut self,
-        shared: &Shared,
-        id: SubscriptionId,
-        message: &Arc<Message>,
-        charge: usize,
-        tally: &mut Offer,
-    ) {
-        while !self.try_take(shared, id, charge) {
-            let Some(oldest) = self.queue(id).and_then(Queue::drop_oldest) else { return };
-            self.give_back(shared, &oldest);
-            tally.dropped += 1;
-            shared.totals.dropped.add(1);
+    fn note_removed(&mut self) {
+        if !self.has_work() {
+            self.stalled_since = None;
         }
-        self.push(id, message, tally);
     }
 
-    /// Clears the queue: the log has it all, and the subscription reads it again when it can.
-    fn resync(
-        &mut self,
-        shared: &Shared,
-        id: SubscriptionId,
-        message: &Arc<Message>,
-        charge: usize,
-        tally: &mut Offer,
-    ) {
-        let Some(queue) = self.queue(id) else { return };
-        let cleared = queue.clear_for_resync();
-        let Some(after) = queue.after().or_else(|| message.place().map(super::shared::before)) else {
-            // Not in a log after all: there is nothing to read again from.
-            for message in cleared {
-                self.take(shared, charge_of(shared, &message));
-                self.push(id, &message, &mut Offer::default());
+    pub(super) fn add(&mut self, queue: Queue) -> SubscriptionId {
+        let index = match self.queues.iter().position(Option::is_none) {
+            Some(index) => {
+                self.queues[index] = Some(queue);
+                index
             }
-            return self.push_over_oldest(shared, id, message, charge, tally);
+            None => {
+                self.queues.push(Some(queue));
+                self.queues.len() - 1
+            }
         };
-        queue.catching_up = true;
-        queue.pull_due = true;
-        for message in &cleared {
-            self.give_back(shared, message);
-        }
-        shared.totals.resyncs.add(1);
-        // The message that did not fit goes back to the log as well.
-        shared.totals.resynced.add(cleared.len() as u64 + 1);
-        self.schedule(id);
-        tally.then = Then::CatchUp { after: after.offset };
-    }
-
-    fn push(&mut self, id: SubscriptionId, message: &Arc<Message>, tally: &mut Offer) {
-        if let Some(queue) = self.queue(id) {
-            queue.push(message.clone());
-            tally.queued += 1;
-        }
-        self.schedule(id);
+        SubscriptionId(index as u32)
     }
 
     pub(super) fn schedule(&mut self, id: SubscriptionId) {
@@ -178,13 +132,23 @@ impl State {
         {
             queue.in_ring = true;
             self.ring.push_back(id.0);
+            self.note_waiting();
         }
+    }
+
+    /// Takes a subscription that has nothing to send any more out of the ring.
+    pub(super) fn unschedule(&mut self, id: SubscriptionId) {
+        self.ring.retain(|index| *index != id.0);
+        if let Some(queue) = self.queue(id) {
+            queue.in_ring = false;
+        }
+        self.note_removed();
     }
 
     /// Charges a message if it fits: its queue, its connection, the process. One
     /// message always fits an empty queue.
-    fn try_take(&mut self, shared: &Shared, id: SubscriptionId, charge: usize) -> bool {
-        let Some(queue) = self.queue(id) else { return true };
+    pub(super) fn try_take(&mut self, shared: &Shared, id: SubscriptionId, charge: usize) -> bool {
+        let Some(queue) = self.queue(id) else { return false };
         if queue.messages() == 0 {
             self.take(shared, charge);
             return true;
@@ -200,7 +164,7 @@ impl State {
         true
     }
 
-    pub(super) fn take(&mut self, shared: &Shared, charge: usize) {
+    fn take(&mut self, shared: &Shared, charge: usize) {
         shared.budget.take(charge);
         self.bytes += charge;
         self.messages += 1;
@@ -212,10 +176,6 @@ impl State {
         shared.budget.give_back(charge);
         self.bytes -= charge;
         self.messages -= 1;
-    }
-
-    fn charge(&self, shared: &Shared, message: &Message) -> usize {
-        charge_of(shared, message)
     }
 
     /// The next thing to send, from the queues in turn, with the subscription it belongs to.
@@ -236,7 +196,7 @@ impl State {
                 return Some((id, entry));
             }
         }
-        if !self.ring.is_empty() || self.ring.capacity() > 8 {
+        if self.ring.capacity() > RING_KEPT {
             self.ring = VecDeque::new();
         }
         None
@@ -278,6 +238,13 @@ impl State {
             discarded += 1;
         }
         shared.totals.discarded.add(discarded);
+        self.note_removed();
+        while matches!(self.queues.last(), Some(None)) {
+            self.queues.pop();
+        }
+        if self.queues.capacity() > 2 * self.queues.len().max(QUEUES_KEPT) {
+            self.queues.shrink_to_fit();
+        }
     }
 
     /// Ends the connection: at once, or when all that is queued has been sent.
@@ -285,11 +252,13 @@ impl State {
         if self.closing.is_some() {
             return;
         }
-        let frame = shared.encode(crate::message::Frame::Close(&reason));
+        let frame = shared.encode(Frame::Close(&reason));
         if !flush_first {
             self.discard_all(shared);
         }
-        self.closing = Some(Box::new(Closing { reason, frame: Some(frame), broken: false }));
+        let frame = Some(frame).filter(|frame| !frame.is_empty());
+        self.closing = Some(Box::new(Closing { reason, frame, broken: false }));
+        self.note_waiting();
     }
 
     /// The socket is beyond use: nothing more goes out.
@@ -297,13 +266,16 @@ impl State {
         self.discard_all(shared);
         self.remainder = Bytes::new();
         self.control = Control::default();
+        self.stalled_since = None;
         let lost =
             || Box::new(Closing { reason: CloseReason::new(CloseKind::Lost), frame: None, broken: true });
-        self.closing.get_or_insert_with(lost).broken = true;
+        let closing = self.closing.get_or_insert_with(lost);
+        closing.broken = true;
+        closing.frame = None;
     }
 
-    fn discard_all(&mut self, shared: &Shared) {
-        for index in 0..self.queues.len() {
+    pub(super) fn discard_all(&mut self, shared: &Shared) {
+        for index in (0..self.queues.len()).rev() {
             self.remove(shared, SubscriptionId(index as u32));
         }
         self.ring = VecDeque::new();
@@ -311,7 +283,7 @@ impl State {
 }
 
 /// What a queued message is charged: the bytes that will go out, and the entry.
-fn charge_of(shared: &Shared, message: &Message) -> usize {
+pub(super) fn charge_of(shared: &Shared, message: &Message) -> usize {
     let bytes = match &shared.format {
         Some(format) => message.encoded(format).len(),
         None => message.weight(),

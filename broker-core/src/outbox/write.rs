@@ -4,7 +4,6 @@ use std::io::{ErrorKind, IoSlice};
 
 use bytes::{Buf, Bytes};
 use smallvec::SmallVec;
-use tokio::time::Instant;
 
 use super::{Wire, queue::Entry, shared::Shared, state::State};
 use crate::{
@@ -29,6 +28,7 @@ enum From {
     Remainder,
     Control,
     Queue(SubscriptionId, Entry),
+    Close,
 }
 
 impl State {
@@ -47,8 +47,9 @@ impl State {
             }
         };
         let mut done = messages.len();
-        if written < bytes.len() {
-            self.blocked_since = Some(Instant::now());
+        if written == bytes.len() {
+            self.stalled_since = None;
+        } else {
             done = joined.whole_frames(written);
             let begun = written - joined.begin_of(done);
             if begun > 0 {
@@ -56,6 +57,7 @@ impl State {
                 self.remainder = messages[done].encoded(format).slice(begun..);
                 done += 1;
             }
+            self.block(written);
         }
         if done > 0 {
             tally.delivered += done as u32;
@@ -73,6 +75,7 @@ impl State {
         loop {
             let frames = self.gather(shared, FRAMES_PER_WRITE, BYTES_PER_WRITE);
             if frames.is_empty() {
+                self.stalled_since = None;
                 return;
             }
             let slices: SmallVec<[IoSlice<'_>; FRAMES_PER_WRITE]> =
@@ -85,15 +88,26 @@ impl State {
                     let all = written == total;
                     self.settle(shared, frames, written);
                     if !all {
-                        self.blocked_since = Some(Instant::now());
+                        self.block(written);
                         return;
                     }
                 }
                 Err(_) => {
+                    give_up(shared, &frames);
                     self.break_off(shared);
                     return;
                 }
             }
+        }
+    }
+
+    /// Writes what waits if the socket may take it, and pulls what comes next.
+    pub(super) fn flush_now(&mut self, shared: &Shared) {
+        if self.wire.is_some() && !self.blocked {
+            self.flush(shared);
+            self.pull_where_due(shared);
+        } else if self.messages == 0 {
+            self.pull_where_due(shared);
         }
     }
 
@@ -123,10 +137,8 @@ impl State {
                 frames.push(Outgoing { bytes: frame, from: From::Queue(id, entry) });
             } else if let Some(frame) = self.closing.as_mut().and_then(|closing| closing.frame.take()) {
                 // Everything that was to go out first is on its way.
-                self.control.push(frame);
-                if self.control.is_empty() {
-                    break;
-                }
+                frames.push(Outgoing { bytes: frame, from: From::Close });
+                break;
             } else {
                 break;
             }
@@ -159,8 +171,11 @@ impl State {
         let mut left = written;
         let mut unsent: SmallVec<[Outgoing; 16]> = SmallVec::new();
         let mut delivered = 0;
+        let mut is_interrupted = false;
         for mut frame in frames {
-            if left == 0 && !frame.bytes.is_empty() {
+            if is_interrupted || (left == 0 && !frame.bytes.is_empty()) {
+                // What is empty does not overtake what it stood behind.
+                is_interrupted = true;
                 unsent.push(frame);
                 continue;
             }
@@ -175,24 +190,38 @@ impl State {
             if part < frame.bytes.len() {
                 frame.bytes.advance(part);
                 self.remainder = frame.bytes;
+                is_interrupted = true;
             }
         }
         shared.totals.delivered.add(delivered);
-        if written > 0
-            && let Some(waker) = self.room.take()
-        {
-            waker.wake();
-        }
+        self.room_made |= written > 0;
         for frame in unsent.into_iter().rev() {
             match frame.from {
                 From::Remainder => self.remainder = frame.bytes,
                 From::Control => self.control.unpop(frame.bytes),
+                From::Close => {
+                    if let Some(closing) = &mut self.closing {
+                        closing.frame = Some(frame.bytes);
+                    }
+                }
                 From::Queue(id, entry) => {
                     if let Entry::Gap(_) = &entry {
                         shared.totals.gaps.take_back(1);
                     }
                     self.unpop(shared, id, entry);
                 }
+            }
+        }
+    }
+}
+
+/// Counts what was on its way when the socket broke.
+fn give_up(shared: &Shared, frames: &[Outgoing]) {
+    for frame in frames {
+        if let From::Queue(_, entry) = &frame.from {
+            shared.totals.discarded.add(u64::from(matches!(entry, Entry::Message(_))));
+            if let Entry::Gap(_) = entry {
+                shared.totals.gaps.take_back(1);
             }
         }
     }
