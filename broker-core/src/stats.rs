@@ -45,7 +45,7 @@ impl Counter {
 /// A picture of a broker: what it has done since its start, and what waits now.
 ///
 /// Of the messages that were offered to subscriptions, at rest:
-/// `offered == delivered + conflated + dropped + discarded + resynced + queued`.
+/// `offered == delivered + conflated + dropped + discarded + resynced + hidden + queued`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Stats {

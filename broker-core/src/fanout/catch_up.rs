@@ -8,7 +8,7 @@ use super::{
 use crate::{
     message::{Gap, GapReason, Position},
     session::ClientId,
-    subscriber::{Batch, Notice, SubscriptionId},
+    subscriber::{Batch, Notice, SubscriptionId, Then},
 };
 
 /// How many bytes one page holds.
@@ -28,6 +28,7 @@ impl Shard {
     pub(super) fn pull(&mut self, client: ClientId, subscription: SubscriptionId) {
         loop {
             let Some(key) = self.subs.find(client, subscription) else { return };
+            let from_snapshot = self.has_snapshot(key);
             let next = self.next_for(key);
             let Some(sub) = self.subs.get_mut(key) else { return };
             let Progress::CatchingUp(catch_up) = &mut sub.progress else { return };
@@ -58,11 +59,26 @@ impl Shard {
                     };
                     let offer = timed(&self.context.totals, || sub.subscriber.offer(&batch));
                     self.context.totals.offered.add(messages.len() as u64);
-                    react(sub, offer, Some(after));
+                    match (offer.then, &mut sub.progress) {
+                        // Last values are not in the log's order: those that did not fit come next.
+                        (Then::CatchUp { after: taken }, Progress::CatchingUp(catch_up)) if from_snapshot => {
+                            let went_out =
+                                messages.iter().position(|m| is_at(m, taken)).map_or(0, |at| at + 1);
+                            for message in messages.into_iter().skip(went_out).rev() {
+                                catch_up.snapshot.push_front(message);
+                            }
+                        }
+                        _ => react(sub, offer, Some(after)),
+                    }
                     return;
                 }
             }
         }
+    }
+
+    fn has_snapshot(&self, key: super::subs::SubKey) -> bool {
+        let progress = self.subs.get(key).map(|sub| &sub.progress);
+        matches!(progress, Some(Progress::CatchingUp(catch_up)) if !catch_up.snapshot.is_empty())
     }
 
     fn next_for(&mut self, key: super::subs::SubKey) -> Next {
@@ -97,4 +113,9 @@ impl Shard {
         }
         Next::Page(page.messages, Position::new(after.epoch, page.through))
     }
+}
+
+/// Whether a message is the one at an offset.
+fn is_at(message: &crate::message::Message, offset: u64) -> bool {
+    message.position().is_some_and(|position| position.offset == offset)
 }
