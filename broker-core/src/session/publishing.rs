@@ -48,7 +48,7 @@ impl SessionState {
         Ok(self.broker.commit(parts, also, None).await?)
     }
 
-    async fn topics(&self, names: &[String]) -> Result<(TopicName, Vec<TopicName>), CommandError> {
+    async fn topics(&mut self, names: &[String]) -> Result<(TopicName, Vec<TopicName>), CommandError> {
         let limit = self.broker.limits.topics_per_publish;
         if names.len() > limit {
             return Err(PublishError::TooManyTopics { limit, value: names.len() }.into());
@@ -70,7 +70,7 @@ impl SessionState {
 
     /// Runs the hooks of each topic over the message.
     async fn run_hooks(
-        &self,
+        &mut self,
         client: crate::hooks::Client,
         mut parts: MessageParts,
         also: &[TopicName],

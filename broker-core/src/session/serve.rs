@@ -307,7 +307,7 @@ impl SessionState {
     }
 
     /// Asks the policy; one that panics refuses. System topics are not the clients'.
-    pub(super) async fn authorize(&self, action: Action<'_>) -> Result<(), CommandError> {
+    pub(super) async fn authorize(&mut self, action: Action<'_>) -> Result<(), CommandError> {
         use std::panic::AssertUnwindSafe;
 
         use futures_util::FutureExt;
