@@ -1,6 +1,6 @@
 //! Limits and timeouts of a mounted transport.
 
-use std::time::Duration;
+use std::{net::IpAddr, time::Duration};
 
 use crate::handshake::{InvalidOrigin, Origins};
 
@@ -11,7 +11,7 @@ use crate::handshake::{InvalidOrigin, Origins};
 ///
 /// let config = fanfare_ws::Config::new()
 ///     .max_message(16 * 1024)
-///     .ping_interval(Duration::from_secs(20))
+///     .pong_timeout(Duration::from_secs(5))
 ///     .allow_origins(["https://app.example"])?;
 /// # Ok::<_, fanfare_ws::InvalidOrigin>(())
 /// ```
@@ -20,28 +20,29 @@ pub struct Config {
     pub(crate) origins: Origins,
     pub(crate) max_headers: usize,
     pub(crate) max_header_bytes: usize,
-    pub(crate) max_message: u32,
-    pub(crate) ping_interval: Duration,
+    max_message: Option<usize>,
     pub(crate) pong_timeout: Duration,
     pub(crate) write_timeout: Duration,
     pub(crate) connect_timeout: Duration,
     pub(crate) idle_timeout: Option<Duration>,
+    pub(crate) trusted_proxies: Vec<IpAddr>,
 }
 
 impl Config {
-    /// The defaults: pages of the same host only, 64 headers and 16 KiB of them, messages of 64 KiB, a ping after 25 s
-    /// of silence and 10 s for the pong, 10 s for a write to move, 10 s to authenticate, no idle timeout.
+    /// The defaults: pages of the same host only, 64 headers and 16 KiB of them, messages as long as the broker's
+    /// payloads may be, 10 s for a pong, 10 s for a write to move, 10 s to authenticate, no idle timeout, no trusted
+    /// proxy. How often a silent client is pinged is the broker's setting, because clients are told.
     pub fn new() -> Self {
         Self {
             origins: Origins::SameHost,
             max_headers: 64,
             max_header_bytes: 16 * 1024,
-            max_message: 64 * 1024,
-            ping_interval: Duration::from_secs(25),
+            max_message: None,
             pong_timeout: Duration::from_secs(10),
             write_timeout: Duration::from_secs(10),
             connect_timeout: Duration::from_secs(10),
             idle_timeout: None,
+            trusted_proxies: Vec::new(),
         }
     }
 
@@ -75,15 +76,10 @@ impl Config {
     }
 
     /// The longest message that a client may send, in bytes, at most 4 GiB - 1; close code 1009 for more, sent before
-    /// the message is read. It may come in as many fragments as it has 64 bytes, and always in 1024.
+    /// the message is read. In v1 that is the whole frame, of which the payload is a part. It may come in as many
+    /// fragments as it has 64 bytes, and always in 1024. Unless set, the broker's limit for payloads.
     pub fn max_message(mut self, bytes: usize) -> Self {
-        self.max_message = u32::try_from(bytes).unwrap_or(u32::MAX);
-        self
-    }
-
-    /// After how much silence of the client it is sent a ping.
-    pub fn ping_interval(mut self, interval: Duration) -> Self {
-        self.ping_interval = interval;
+        self.max_message = Some(bytes);
         self
     }
 
@@ -99,16 +95,30 @@ impl Config {
         self
     }
 
-    /// How long a client may stay unauthenticated; close code 4103.
+    /// How long a client may stay unauthenticated, the policy's time to decide included; close code 4103. The broker's
+    /// own limit applies as well.
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
         self.connect_timeout = timeout;
         self
     }
 
-    /// After how long without a command of the client it is closed with code 1001, whatever it is sent. `None`: never.
+    /// After how long without a message of the client it is closed with code 1000, whatever it is sent. `None`: never.
     pub fn idle_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
         self.idle_timeout = timeout.into();
         self
+    }
+
+    /// The proxies in front of this server, by address. A connection that comes from one of them counts as coming from
+    /// the last address in `X-Forwarded-For` that is none of them. Nobody else's word is taken: the header is the
+    /// client's to write.
+    pub fn trusted_proxies(mut self, proxies: impl IntoIterator<Item = IpAddr>) -> Self {
+        self.trusted_proxies = proxies.into_iter().collect();
+        self
+    }
+
+    /// The longest message in bytes, given the broker's limit.
+    pub(crate) fn longest_message(&self, broker: usize) -> u32 {
+        u32::try_from(self.max_message.unwrap_or(broker)).unwrap_or(u32::MAX)
     }
 }
 

@@ -1,7 +1,5 @@
 //! Taking a connection over from the HTTP server.
 
-use std::future::Future;
-
 use bytes::Bytes;
 use http::request::Parts;
 use hyper::upgrade::{OnUpgrade, Upgraded};
@@ -32,18 +30,13 @@ pub(crate) fn accept(request: &mut Parts, config: &Config) -> Result<(Accepted, 
     Ok((accepted, promise))
 }
 
-/// Runs `serve` on the connection, in a task of its own.
+/// Hands the connection to `serve`, when HTTP is done with it. It is not called when the client leaves before.
 ///
-/// There are two tasks, one after the other. The first awaits hyper, whose future is of no further use; the second is
-/// only as large as `serve`, and is the connection's until its end.
-pub(crate) fn spawn<S, F>(promise: OnUpgrade, serve: S)
-where
-    S: FnOnce(Socket) -> F + Send + 'static,
-    F: Future<Output = ()> + Send + 'static,
-{
+/// `serve` spawns the connection's own task: the one that awaits hyper is of no further use, and ends.
+pub(crate) fn spawn(promise: OnUpgrade, serve: impl FnOnce(Socket) + Send + 'static) {
     tokio::spawn(async move {
         match promise.await {
-            Ok(upgraded) => drop(tokio::spawn(serve(Socket::from(upgraded)))),
+            Ok(upgraded) => serve(Socket::from(upgraded)),
             // The client left, or the server was stopped, before the response was written.
             Err(error) => tracing::debug!(target: "fanfare::ws", %error, "not upgraded"),
         }

@@ -2,9 +2,11 @@
 
 use std::{
     io::{self, IoSlice, Read},
+    net::Shutdown,
     task::{Context, Poll, ready},
 };
 
+use fanfare_core::outbox::Wire;
 use socket2::SockRef;
 use tokio::{io::Interest, net::TcpStream};
 
@@ -59,6 +61,11 @@ impl TcpWire {
         }
     }
 
+    /// Ends one direction or both. A socket that is gone already is none the worse for it.
+    pub(crate) fn shutdown(&self, how: Shutdown) {
+        let _ = SockRef::from(&self.stream).shutdown(how);
+    }
+
     /// Reads once. A read that does not fill the buffer has emptied the socket: where the kernel says when more comes,
     /// the readiness is cleared at once, which saves the read that would only find this out.
     fn try_read(&self, buf: &mut [u8]) -> io::Result<usize> {
@@ -72,6 +79,16 @@ impl TcpWire {
             if emptied { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
         });
         count.map_or_else(|| result.map(|()| 0), Ok)
+    }
+}
+
+impl Wire for TcpWire {
+    fn try_write(&self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
+        self.try_write(bufs)
+    }
+
+    fn poll_writable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.poll_writable(cx)
     }
 }
 

@@ -4,23 +4,48 @@ use bytes::{BufMut, BytesMut};
 
 use super::Opcode;
 
-/// The longest header that [`header`] writes, in bytes.
+/// The longest [`Header`], in bytes.
 pub(crate) const MAX_HEADER: usize = 10;
 
-/// Appends the header of a final frame with `length` bytes of payload, its length in the shortest form.
-pub(crate) fn header(opcode: Opcode, length: usize, out: &mut BytesMut) {
-    out.put_u8(0x80 | opcode.bits());
-    match length {
-        0..=125 => out.put_u8(length as u8),
-        126..=0xFFFF => {
-            out.put_u8(126);
-            out.put_u16(length as u16);
-        }
-        _ => {
-            out.put_u8(127);
-            out.put_u64(length as u64);
-        }
+/// The header of a final frame.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Header {
+    bytes: [u8; MAX_HEADER],
+    length: u8,
+}
+
+impl Header {
+    /// The header for `length` bytes of payload, its length in the shortest form.
+    pub(crate) fn new(opcode: Opcode, length: usize) -> Self {
+        let mut bytes = [0; MAX_HEADER];
+        bytes[0] = 0x80 | opcode.bits();
+        let size = match length {
+            0..=125 => {
+                bytes[1] = length as u8;
+                2
+            }
+            126..=0xFFFF => {
+                bytes[1] = 126;
+                bytes[2..4].copy_from_slice(&(length as u16).to_be_bytes());
+                4
+            }
+            _ => {
+                bytes[1] = 127;
+                bytes[2..].copy_from_slice(&(length as u64).to_be_bytes());
+                10
+            }
+        };
+        Self { bytes, length: size }
     }
+
+    pub(crate) fn as_slice(&self) -> &[u8] {
+        &self.bytes[..usize::from(self.length)]
+    }
+}
+
+/// Appends the header of a final frame with `length` bytes of payload.
+fn header(opcode: Opcode, length: usize, out: &mut BytesMut) {
+    out.put_slice(Header::new(opcode, length).as_slice());
 }
 
 /// Appends a whole frame.

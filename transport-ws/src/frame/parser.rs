@@ -93,6 +93,11 @@ impl Parser {
         result
     }
 
+    /// Whether a close frame or an error has ended the stream.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.ended
+    }
+
     /// Whether nothing is kept: the next byte begins a new message.
     #[cfg(test)]
     pub(super) fn is_idle(&self) -> bool {

@@ -27,16 +27,14 @@ fn answer<B>(request: Request<B>, report: mpsc::Sender<(bool, usize)>) -> Respon
         Ok(done) => done,
         Err(error) => return error.response(),
     };
-    spawn(promise, move |socket| async move {
-        match socket {
-            Socket::Tcp(stream, early) => {
-                report.send((true, early.len())).await.unwrap();
-                echo(stream, early).await;
-            }
-            Socket::Other(stream) => {
-                report.send((false, 0)).await.unwrap();
-                echo(stream, Bytes::new()).await;
-            }
+    spawn(promise, move |socket| match socket {
+        Socket::Tcp(stream, early) => {
+            report.try_send((true, early.len())).unwrap();
+            tokio::spawn(echo(stream, early));
+        }
+        Socket::Other(stream) => {
+            report.try_send((false, 0)).unwrap();
+            tokio::spawn(echo(stream, Bytes::new()));
         }
     });
     accepted.response()

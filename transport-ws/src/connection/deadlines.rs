@@ -1,0 +1,137 @@
+//! All that a connection may be too late for, on one timer.
+
+use std::{task::Context, time::Duration};
+
+use fanfare_core::session::{CloseKind, CloseReason, Session};
+use tokio::time::Instant;
+
+use super::End;
+use crate::{
+    Config,
+    heartbeat::{Beat, Heartbeat},
+    mount::Mount,
+    wheel::{Tick, Timer},
+};
+
+/// The longest time without a look at the clock.
+const LOOK_EVERY: Duration = Duration::from_secs(60);
+
+#[derive(Debug)]
+pub(super) struct Deadlines {
+    timer: Timer,
+    heartbeat: Heartbeat,
+    began: Tick,
+    /// When the last message came.
+    message: Tick,
+    /// When the session ends unless something happens before.
+    session: Option<(Tick, CloseKind)>,
+    /// The deadline of the session that this was made of.
+    observed: Option<Instant>,
+    /// The timer has to be set anew.
+    stale: bool,
+}
+
+/// What the clock says.
+#[derive(Debug)]
+pub(super) enum Due {
+    /// The timer is set for the next look.
+    Nothing,
+    /// Send a ping, write it, and look again.
+    Ping,
+    /// Too late.
+    End(End),
+}
+
+impl Deadlines {
+    pub(super) fn new(timer: Timer) -> Self {
+        let now = timer.now();
+        let heartbeat = Heartbeat::new(now);
+        Self { timer, heartbeat, began: now, message: now, session: None, observed: None, stale: true }
+    }
+
+    /// Takes over the session's own deadline, which commands move.
+    pub(super) fn observe(&mut self, session: &Session, config: &Config) {
+        let deadline = session.deadline();
+        if deadline.map(|(at, _)| at) == self.observed {
+            return;
+        }
+        let now = self.timer.now();
+        self.observed = deadline.map(|(at, _)| at);
+        self.session = deadline.map(|(at, kind)| {
+            let tick = now.after(at.saturating_duration_since(Instant::now()));
+            let tick = match kind {
+                CloseKind::ConnectTimeout => tick.min(self.began.after(config.connect_timeout)),
+                _ => tick,
+            };
+            (tick, kind)
+        });
+        self.stale = true;
+    }
+
+    /// Bytes came, a message among them or not.
+    pub(super) fn heard(&mut self, message: bool) {
+        let now = self.timer.coarse_now();
+        self.heartbeat.heard(now);
+        if message {
+            self.message = now;
+        }
+    }
+
+    /// Nothing is read from here on.
+    pub(super) fn pause(&mut self) {
+        self.heartbeat.pause(self.timer.coarse_now());
+    }
+
+    /// Reading goes on.
+    pub(super) fn resume(&mut self) {
+        self.heartbeat.resume(self.timer.coarse_now());
+        self.message = self.message.max(self.timer.coarse_now());
+        self.stale = true;
+    }
+
+    /// Looks at the clock if it is time, and sets the timer. `stalled` is how long the stream has taken nothing; when it is
+    /// `None`, all that was enqueued has been written.
+    pub(super) fn check(&mut self, stalled: Option<Duration>, mount: &Mount, cx: &Context<'_>) -> Due {
+        if stalled.is_none() {
+            self.heartbeat.written(self.timer.coarse_now());
+        }
+        if !self.stale && stalled.is_none() && !self.timer.is_due() {
+            return Due::Nothing;
+        }
+        let config = &mount.config;
+        let now = self.timer.now();
+        let mut due = now.after(LOOK_EVERY);
+        if let Some(stalled) = stalled {
+            match config.write_timeout.checked_sub(stalled) {
+                Some(left) if !left.is_zero() => due = due.min(now.after(left)),
+                _ => return Due::End(End::Cut),
+            }
+        }
+        if let Some((at, kind)) = self.session {
+            if now >= at {
+                return Due::End(End::Because(kind.into()));
+            }
+            due = due.min(at);
+        }
+        if let Some(timeout) = config.idle_timeout {
+            let at = self.message.after(timeout);
+            if now >= at {
+                let reason = CloseReason::with_message(CloseKind::Normal, "nothing was asked for too long");
+                return Due::End(End::Because(reason));
+            }
+            due = due.min(at);
+        }
+        match self.heartbeat.beat(now, mount.ping_interval, config.pong_timeout) {
+            Beat::Wait(at) => due = due.min(at),
+            Beat::Idle => {}
+            Beat::Ping => {
+                self.stale = true;
+                return Due::Ping;
+            }
+            Beat::Dead => return Due::End(End::Because(CloseKind::PongTimeout.into())),
+        }
+        self.stale = false;
+        self.timer.arm(due, cx);
+        Due::Nothing
+    }
+}
