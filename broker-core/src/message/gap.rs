@@ -39,7 +39,6 @@ impl Gap {
             (Some(a), Some(b)) => Some(a.saturating_add(b)),
             _ => None,
         };
-        self.last = self.last.or(later.last);
         self.next = later.next;
         self.reason = self.reason.max(later.reason);
     }
