@@ -104,6 +104,10 @@ impl HubNode {
     /// arrive, and what it publishes itself is refused.
     pub fn set_connected(&self, connected: bool) {
         if let Some(running) = &*self.state.lock() {
+            if connected {
+                // The broker finds out on its own what it missed meanwhile.
+                running.node.lost.store(false, Ordering::SeqCst);
+            }
             running.node.cut.store(!connected, Ordering::SeqCst);
             running.ingress.state(if connected { BackendState::Up } else { BackendState::Down });
         }
