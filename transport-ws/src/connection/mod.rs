@@ -11,6 +11,7 @@ mod turn;
 
 use std::{
     future::poll_fn,
+    pin::pin,
     sync::Arc,
     task::{Context, Poll},
 };
@@ -104,7 +105,7 @@ impl<L: Link> Connection<L> {
                 Ok(turn) => turn,
                 Err(end) => break end,
             };
-            if let Err(end) = self.serve(turn).await {
+            if let Err(end) = Box::pin(self.serve(turn)).await {
                 break end;
             }
             tokio::task::coop::consume_budget().await;
@@ -131,7 +132,7 @@ impl<L: Link> Connection<L> {
         let Self { session, side } = self;
         let Some(session) = session else { return Ok(()) };
         let outbox = side.outbox.clone();
-        let mut serving = Box::pin(turn.serve(session, &outbox));
+        let mut serving = pin!(turn.serve(session, &outbox));
         let served = poll_fn(|cx| {
             if let Poll::Ready(served) = serving.as_mut().poll(cx) {
                 return Poll::Ready(served);
@@ -140,7 +141,6 @@ impl<L: Link> Connection<L> {
             side.poll_rest(cx).map(Err)
         });
         let served = served.await;
-        drop(serving);
         side.deadlines.resume();
         side.link.flush(&side.outbox);
         served
@@ -198,5 +198,28 @@ impl<L: Link> Side<L> {
                 deadlines::Due::End(end) => return Poll::Ready(end),
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use fanfare_core::{Broker, policy::Open, session::Handshake};
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn an_idle_connection_is_small() {
+        let broker = Broker::builder().policy(Open).start().await.unwrap();
+        let mount = Arc::new(Mount::new(&broker).unwrap());
+        let (session, outbox) = broker.connect(Handshake::new("ws"), &mount.v1).await.unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let client = Client { session, outbox, mode: Mode::V1, mount };
+        let link = Direct::new(TcpWire::new(stream), &client.outbox);
+        let mut connection = Connection::new(client, link, &[]);
+        let task = async move { connection.run().await };
+        // tokio adds some 100 bytes of its own, and rounds up to a multiple of 128.
+        assert!(size_of_val(&task) <= 256, "{} bytes", size_of_val(&task));
     }
 }

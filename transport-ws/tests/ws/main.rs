@@ -1,5 +1,12 @@
 //! The transport over real sockets.
 #![allow(missing_docs, clippy::unwrap_used)]
 
+mod echo;
+mod ending;
+mod plain;
+mod policy;
+mod raw;
+mod refusal;
+mod stall;
 mod support;
 mod v1;
