@@ -11,7 +11,7 @@ use std::{
 use parking_lot::Mutex;
 use tokio::{sync::watch, task::JoinHandle};
 
-use super::{TooManyFormats, interest::Janitor, registry::Registry};
+use super::{TooManyFormats, interest::{Janitor, PatternFlights}, registry::Registry};
 use crate::{
     Limits,
     backend::{Backend, BackendError, BackendState, Capabilities, Ingress, NodeId},
@@ -45,6 +45,7 @@ pub(crate) struct Inner {
     pub(crate) backend_state: watch::Sender<BackendState>,
     pub(crate) draining: watch::Sender<bool>,
     pub(crate) janitor: Arc<Janitor>,
+    pub(super) pattern_flights: PatternFlights,
     formats: Mutex<Vec<Format>>,
     next_shard: AtomicUsize,
     tasks: Mutex<Vec<JoinHandle<()>>>,
@@ -80,6 +81,7 @@ impl Inner {
             backend_state: watch::Sender::new(BackendState::Down),
             draining: watch::Sender::new(false),
             janitor: Arc::default(),
+            pattern_flights: PatternFlights::default(),
             formats: Mutex::default(),
             next_shard: AtomicUsize::new(0),
             tasks: Mutex::default(),

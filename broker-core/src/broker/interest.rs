@@ -1,6 +1,9 @@
 //! What this node wants of its backend: a desired set, settled topic by topic.
 
-use std::sync::{Arc, Weak};
+use std::{
+    collections::HashMap,
+    sync::{Arc, Weak},
+};
 
 use parking_lot::Mutex;
 use rustc_hash::FxHashMap;
@@ -77,6 +80,7 @@ impl Inner {
         if is_ready(topic) {
             return Ok(());
         }
+        topic.sequencer().asked = true;
         let subscribed = self.backend.subscribe(&topic.interest()).await;
         let top = match subscribed {
             Ok(top) => top,
@@ -133,10 +137,20 @@ impl Inner {
         }
     }
 
-    pub(super) async fn want_pattern(&self, pattern: &TopicPattern) -> Result<(), BackendError> {
+    /// The same for a pattern; `anew` where the backend may have forgotten it.
+    pub(super) async fn want_pattern(&self, pattern: &TopicPattern, anew: bool) -> Result<(), BackendError> {
+        let flight = self.pattern_flights.of(pattern);
+        let mut told = flight.lock().await;
+        if *told == Told::Wanted && !anew {
+            return Ok(());
+        }
+        *told = Told::Perhaps;
         match self.backend.subscribe(&Interest::Pattern(pattern.clone())).await {
-            Err(error) if error.retry_can_help() => Ok(()),
-            other => other.map(drop),
+            Err(error) if !error.retry_can_help() => Err(error),
+            _ => {
+                *told = Told::Wanted;
+                Ok(())
+            }
         }
     }
 
@@ -145,11 +159,12 @@ impl Inner {
         let _flight = topic.interest.lock().await;
         {
             let mut sequencer = topic.sequencer();
-            if sequencer.has_subscribers() || !sequencer.wanted {
+            if sequencer.has_subscribers() || !sequencer.asked {
                 return;
             }
             sequencer.tail = Tail::None;
             sequencer.wanted = false;
+            sequencer.asked = false;
             sequencer.forget_origins();
         }
         if let Err(error) = self.backend.unsubscribe(&topic.interest()).await {
@@ -158,22 +173,24 @@ impl Inner {
     }
 
     async fn give_up_pattern(&self, pattern: &TopicPattern) {
-        if self.table.patterns.contains(pattern) {
-            return;
+        let flight = self.pattern_flights.of(pattern);
+        {
+            let mut told = flight.lock().await;
+            if !self.table.patterns.contains(pattern) && *told != Told::Nothing {
+                *told = Told::Nothing;
+                if let Err(error) = self.backend.unsubscribe(&Interest::Pattern(pattern.clone())).await {
+                    report(&error);
+                }
+            }
         }
-        if let Err(error) = self.backend.unsubscribe(&Interest::Pattern(pattern.clone())).await {
-            report(&error);
-        }
-        // Somebody may have come back meanwhile: wanting twice is the same as once.
-        if self.table.patterns.contains(pattern) {
-            let _ = self.want_pattern(pattern).await;
-        }
+        drop(flight);
+        self.pattern_flights.forget(pattern);
     }
 
     /// Wants everything anew after the backend has been away, and finds out what was missed.
     pub(super) async fn resume(&self) {
         for pattern in self.table.patterns.all() {
-            if let Err(error) = self.want_pattern(&pattern).await {
+            if let Err(error) = self.want_pattern(&pattern, true).await {
                 report(&error);
             }
         }
@@ -194,6 +211,63 @@ impl Inner {
                 Ok(_) => self.tell_lost(&topic, None),
                 Err(error) => report(&error),
             }
+        }
+    }
+}
+
+/// What the backend was told of each pattern, with the lock under which it is told.
+#[derive(Default)]
+pub(crate) struct PatternFlights(Mutex<HashMap<TopicPattern, Arc<Flight>>>);
+
+type Flight = tokio::sync::Mutex<Told>;
+
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+enum Told {
+    #[default]
+    Nothing,
+    /// Who asked may have gone before the answer came.
+    Perhaps,
+    Wanted,
+}
+
+impl PatternFlights {
+    fn of(&self, pattern: &TopicPattern) -> Arc<Flight> {
+        self.0.lock().entry(pattern.clone()).or_default().clone()
+    }
+
+    /// Forgets a pattern that nobody is about to settle.
+    fn forget(&self, pattern: &TopicPattern) {
+        let mut flights = self.0.lock();
+        let is_idle = |flight: &Arc<Flight>| {
+            Arc::strong_count(flight) == 1 && flight.try_lock().is_ok_and(|told| *told == Told::Nothing)
+        };
+        if flights.get(pattern).is_some_and(is_idle) {
+            flights.remove(pattern);
+        }
+    }
+}
+
+/// A topic that somebody is about to subscribe to; dropped before they have, it is given up again.
+pub(super) struct Opened<'a> {
+    janitor: &'a Janitor,
+    topic: Option<Arc<TopicState>>,
+}
+
+impl<'a> Opened<'a> {
+    pub(super) fn new(janitor: &'a Janitor, topic: Arc<TopicState>) -> Self {
+        Self { janitor, topic: Some(topic) }
+    }
+
+    /// Somebody has subscribed.
+    pub(super) fn keep(mut self) {
+        self.topic = None;
+    }
+}
+
+impl Drop for Opened<'_> {
+    fn drop(&mut self) {
+        if let Some(topic) = self.topic.take() {
+            self.janitor.left(Left::Topic(topic));
         }
     }
 }

@@ -4,7 +4,11 @@ use std::sync::Arc;
 
 use thiserror::Error;
 
-use super::{Inner, interest::is_ready, receive::expire};
+use super::{
+    Inner,
+    interest::{Opened, is_ready},
+    receive::expire,
+};
 use crate::{
     backend::{BackendError, BackendErrorKind, HistoryQuery},
     fanout::{Insert, Left, Op, Target},
@@ -105,6 +109,7 @@ impl Inner {
     ) -> Result<Begun, SubscribeError> {
         self.check_serving()?;
         let topic = self.table.open(&name)?;
+        let opened = Opened::new(&self.janitor, topic.clone());
         if !topic.is_logged() && matches!(start, Start::Latest | Start::Earliest) {
             return Err(SubscribeError::NotLogged { reason: "the topic retains nothing to begin with" });
         }
@@ -126,6 +131,7 @@ impl Inner {
             };
             sequencer.add_subscriber(shard);
             drop(sequencer);
+            opened.keep();
             return Ok(self.begun(shard, topic, begin));
         }
     }
@@ -157,7 +163,7 @@ impl Inner {
         if start != Start::Live {
             return Err(SubscribeError::NotLogged { reason: "a pattern begins with the next message" });
         }
-        let first = self.table.patterns.add(&pattern, shard);
+        self.table.patterns.add(&pattern, shard);
         let begun = Begun {
             broker: self.clone(),
             shard,
@@ -167,9 +173,7 @@ impl Inner {
             outcome: Subscribed { recovered: None, position: None },
             target: Some(Target::Pattern(pattern.clone())),
         };
-        if first {
-            self.want_pattern(&pattern).await?;
-        }
+        self.want_pattern(&pattern, false).await?;
         Ok(begun)
     }
 

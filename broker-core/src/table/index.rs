@@ -34,11 +34,10 @@ impl PatternIndex {
         (mask, version)
     }
 
-    /// Counts a subscription. True for the pattern's first on this node.
-    pub(crate) fn add(&self, pattern: &TopicPattern, shard: usize) -> bool {
+    /// Counts a subscription.
+    pub(crate) fn add(&self, pattern: &TopicPattern, shard: usize) {
         let mut trie = self.trie.write();
-        let first = trie.get(pattern).is_empty();
-        if first {
+        if trie.get(pattern).is_empty() {
             trie.insert(pattern.clone(), Holders { counts: Vec::new() });
         }
         if let Some(holders) = trie.get_mut(pattern).first_mut() {
@@ -48,7 +47,6 @@ impl PatternIndex {
             holders.counts[shard] += 1;
         }
         self.version.fetch_add(1, Ordering::AcqRel);
-        first
     }
 
     /// Counts a subscription less. True when it was the pattern's last on this node.

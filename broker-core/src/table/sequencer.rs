@@ -27,6 +27,8 @@ pub(crate) struct Sequencer {
     pub(crate) tail: Tail,
     /// The backend was told that this node wants the topic.
     pub(crate) wanted: bool,
+    /// The backend is told, or may have been: who asked it may have gone before it answered.
+    pub(crate) asked: bool,
     stream: u64,
     seq: u64,
     origins: Vec<Heard>,
@@ -72,6 +74,7 @@ impl Sequencer {
             pattern_version: u64::MAX,
             tail: Tail::None,
             wanted: false,
+            asked: false,
             stream: fastrand::u64(1..),
             seq: 0,
             origins: Vec::new(),
@@ -99,7 +102,7 @@ impl Sequencer {
 
     /// Nothing would be lost if the topic were given up.
     pub(crate) fn is_idle(&self) -> bool {
-        !self.has_subscribers() && !self.wanted && matches!(self.tail, Tail::None)
+        !self.has_subscribers() && !self.asked && matches!(self.tail, Tail::None)
     }
 
     /// The shards that hold subscribers of the topic, by its name or by a pattern.

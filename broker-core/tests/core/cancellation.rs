@@ -30,7 +30,6 @@ async fn a_subscription_that_was_never_polled_does_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-#[ignore = "the core does not keep this yet"]
 async fn a_subscribe_that_is_dropped_while_the_backend_answers_leaves_nothing() {
     for topic in ["t", "log"] {
         let (remote, node) = remote().await;
@@ -46,7 +45,6 @@ async fn a_subscribe_that_is_dropped_while_the_backend_answers_leaves_nothing() 
 }
 
 #[tokio::test(start_paused = true)]
-#[ignore = "the core does not keep this yet"]
 async fn a_subscribe_that_is_dropped_while_the_log_is_read_leaves_nothing() {
     let (remote, node) = remote().await;
     remote.reads.shut();
@@ -76,7 +74,6 @@ async fn a_pattern_whose_subscribe_is_dropped_leaves_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-#[ignore = "the core does not keep this yet"]
 async fn who_waits_beside_a_subscribe_that_is_dropped_is_subscribed_all_the_same() {
     for topic in ["t", "log", "p.*"] {
         let (remote, node) = remote().await;
@@ -103,7 +100,6 @@ async fn who_waits_beside_a_subscribe_that_is_dropped_is_subscribed_all_the_same
 }
 
 #[tokio::test(start_paused = true)]
-#[ignore = "the core does not keep this yet"]
 async fn a_subscribe_that_fails_leaves_nothing() {
     let (remote, node) = remote().await;
     remote.go_down();

@@ -99,7 +99,6 @@ async fn rule_3_the_ok_waits_for_the_backend() {
 }
 
 #[tokio::test(start_paused = true)]
-#[ignore = "the core does not keep this yet"]
 async fn rule_3_the_second_subscriber_waits_for_the_backend_as_well() {
     for topic in ["t", "p.*"] {
         let remote = Remote::new();
