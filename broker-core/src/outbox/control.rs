@@ -16,6 +16,11 @@ impl Control {
         self.frames.is_empty()
     }
 
+    #[cfg(test)]
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// Whether a frame of this length fits; one always fits an empty lane.
     pub(super) fn fits(&self, length: usize, limit: usize) -> bool {
         self.frames.is_empty() || self.bytes + length <= limit

@@ -18,6 +18,10 @@ mod poll;
 mod queue;
 mod shared;
 mod state;
+#[cfg(test)]
+mod testing;
+#[cfg(all(test, not(loom)))]
+mod wire_model;
 mod write;
 
 use std::{

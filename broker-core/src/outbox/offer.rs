@@ -29,7 +29,7 @@ impl Subscriber for Inner {
 
 impl State {
     /// Takes a batch: each of its messages goes out, is queued, or is counted as what became of it.
-    fn offer(&mut self, shared: &Shared, batch: &Batch<'_>) -> Offer {
+    pub(super) fn offer(&mut self, shared: &Shared, batch: &Batch<'_>) -> Offer {
         let mut tally = Offer::default();
         let messages = batch.messages();
         let mut done = 0;
@@ -110,7 +110,7 @@ impl State {
         done
     }
 
-    fn notice(&mut self, shared: &Shared, id: SubscriptionId, notice: Notice) {
+    pub(super) fn notice(&mut self, shared: &Shared, id: SubscriptionId, notice: Notice) {
         match notice {
             // A stream's reader gets what is queued, and then the end.
             Notice::Ended(_) if shared.format.is_none() => {

@@ -50,7 +50,7 @@ pub(crate) enum Entry {
 /// The queue of one subscription: bounded by messages; bytes are the connection's business.
 ///
 /// Beside messages it holds at most as many conflated places as the limit. Before each of these, and at the
-/// end, there is at most one gap and at most one cursor; a `Live` is pushed only after a page.
+/// end, there is at most one gap, with a cursor on either side; a `Live` is pushed only after a page.
 pub(crate) struct Queue {
     pub(super) subject: Subject,
     pub(super) policy: OverflowPolicy,
@@ -224,7 +224,8 @@ impl Queue {
             let mut gap = Some(gap);
             self.take_gaps(&mut gap);
             let mut gap = gap?;
-            gap.next = gap.next.or_else(|| self.first_position());
+            // What was said to come next may have given way since.
+            gap.next = self.first_position().or(gap.next);
             entry = Entry::Gap(gap);
         }
         if self.entries.is_empty() {
@@ -270,12 +271,19 @@ impl Queue {
                         }
                     }
                 }
-                Entry::Gap(gap) => merge(&mut told, *gap),
+                Entry::Gap(mut gap) => {
+                    if let Some(after) = after {
+                        // It is told before what is read again.
+                        gap.last = Some(Position::new(epoch, after));
+                    }
+                    merge(&mut told, *gap);
+                }
                 Entry::Live(_) | Entry::Cursor(_) | Entry::Conflated => {}
             }
         }
         self.release();
-        if let Some(gap) = told {
+        if let Some(mut gap) = told {
+            gap.next = None;
             self.entries.push_back(Entry::Gap(gap));
         }
         let after = Position::new(epoch, after.unwrap_or(place.prev));
@@ -348,11 +356,19 @@ impl Queue {
         }
     }
 
-    /// Merges the gaps that stand at the front into one.
+    /// Merges the gaps that stand at the front into one, with what was hidden between them.
     fn take_gaps(&mut self, gap: &mut Option<Box<Gap>>) {
-        while let Some(Entry::Gap(_) | Entry::Conflated) = self.entries.front() {
-            if let Some(Entry::Gap(behind)) = self.pop_entry() {
-                merge(gap, *behind);
+        loop {
+            let mut front = self.entries.iter().filter(|entry| !matches!(entry, Entry::Conflated));
+            match (front.next(), front.next()) {
+                (Some(Entry::Gap(_)), _) | (Some(Entry::Cursor(_)), Some(Entry::Gap(_))) => {}
+                _ => return,
+            }
+            while let Some(entry) = self.pop_entry() {
+                if let Entry::Gap(behind) = entry {
+                    merge(gap, *behind);
+                    break;
+                }
             }
         }
     }
@@ -390,3 +406,7 @@ fn merge(gap: &mut Option<Box<Gap>>, later: Gap) {
         None => *gap = Some(Box::new(later)),
     }
 }
+
+#[cfg(all(test, not(loom)))]
+#[path = "queue_model.rs"]
+mod model;
