@@ -194,6 +194,7 @@ impl Inner {
                 report(&error);
             }
         }
+        self.tell_patterns_lost();
         for topic in self.table.all() {
             if !topic.sequencer().has_subscribers() {
                 continue;
@@ -208,7 +209,7 @@ impl Inner {
                         self.catch_up_with(&topic, top).await;
                     }
                 }
-                Ok(_) => self.tell_lost(&topic, None),
+                Ok(_) => self.tell_lost(&topic, true),
                 Err(error) => report(&error),
             }
         }

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use super::{Inner, interest::report};
 use crate::{
     backend::{BackendState, HistoryQuery, Incoming, NodeId, Origin},
-    fanout::{Cost, Event, Item, Reservation, Special, bits},
+    fanout::{Cost, Event, Item, Op, Reservation, Special, bits},
     log::TopicLog,
     message::{Gap, GapReason, LogPlace, Message, MessageParts, Position},
     table::{Arrival, Sequencer, Tail, TopicState},
@@ -198,24 +198,38 @@ impl Inner {
             Some(name) => self.table.find(name).into_iter().collect(),
             None => self.table.all(),
         };
-        for topic in topics {
-            if !topic.is_logged() {
-                self.tell_lost(&topic, None);
-            } else if topic.sequencer().log().is_some()
+        if topic.is_none() {
+            self.tell_patterns_lost();
+        }
+        for state in topics {
+            if !state.is_logged() {
+                self.tell_lost(&state, topic.is_none());
+            } else if state.sequencer().log().is_some()
                 && let Some(broker) = self.weak().upgrade()
             {
-                tokio::spawn(async move { broker.backfill(&topic).await });
+                tokio::spawn(async move { broker.backfill(&state).await });
             }
         }
     }
 
-    /// Tells the subscribers of an ephemeral topic that messages were lost.
-    pub(super) fn tell_lost(&self, topic: &Arc<TopicState>, missed: Option<u64>) {
+    /// Tells the subscribers of an ephemeral topic that messages were lost; by name only, where those by
+    /// pattern are told anyway.
+    pub(super) fn tell_lost(&self, topic: &Arc<TopicState>, by_name_only: bool) {
         let mut sequencer = topic.sequencer();
         sequencer.forget_origins();
         let shards = sequencer.shards(topic.name(), &self.table.patterns);
-        let gap = Gap::new(GapReason::Backend, missed);
-        self.push_all(topic, shards, Cost::default(), || Event::Lost(gap.clone()));
+        let gap = Gap::new(GapReason::Backend, None);
+        let event = if by_name_only { Event::LostByName } else { Event::Lost };
+        self.push_all(topic, shards, Cost::default(), || event(gap.clone()));
+    }
+
+    /// Tells those who are subscribed to patterns that messages of any topic may have been lost.
+    pub(super) fn tell_patterns_lost(&self) {
+        if !self.table.patterns.all().is_empty() {
+            for inbox in &self.inboxes {
+                inbox.send(Op::PatternsLost(Gap::new(GapReason::Backend, None)));
+            }
+        }
     }
 
     /// Takes a control frame of another node. Nothing is sent on this channel yet: frames of newer nodes

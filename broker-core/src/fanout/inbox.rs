@@ -58,6 +58,8 @@ pub(crate) enum Event {
     },
     /// Messages were lost before they reached this node.
     Lost(Gap),
+    /// The same, where subscribers by pattern are told for all topics at once.
+    LostByName(Gap),
     /// The log was replaced: this is where the new one stands.
     NewEpoch(crate::message::Position),
 }

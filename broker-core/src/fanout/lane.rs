@@ -7,6 +7,7 @@ use bytes::Bytes;
 use super::inbox::Inbox;
 use crate::{
     log::Begin,
+    message::Gap,
     session::ClientId,
     subscriber::{Subscriber, SubscriptionId},
     table::TopicState,
@@ -19,6 +20,8 @@ pub(crate) enum Op {
     Insert(Box<Insert>),
     /// Removes a subscriber, and hands it the reply that nothing of the topic may follow.
     Remove { client: ClientId, subscription: SubscriptionId, reply: Option<Bytes> },
+    /// Messages of any topic may have been lost: told to all who are subscribed to patterns.
+    PatternsLost(Gap),
     /// A subscriber that is catching up has room for more.
     Pull { client: ClientId, subscription: SubscriptionId },
 }

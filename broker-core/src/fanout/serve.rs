@@ -92,7 +92,7 @@ impl Turn {
         match self.work {
             Work::Messages { last: Some(last), .. } => topic.fanned = Some(last),
             Work::NewEpoch(position) => topic.fanned = Some(position),
-            Work::Gap(_) | Work::Messages { .. } => {}
+            Work::Gap { .. } | Work::Messages { .. } => {}
         }
     }
 }
@@ -119,8 +119,9 @@ impl Slice<'_> {
     fn offer(&mut self, key: SubKey, topic: &ShardTopic, work: &Work) {
         let Some(sub) = self.subs.get_mut(key) else { return };
         match work {
-            Work::Gap(gap) => {
-                if matches!(sub.progress, Progress::Live) {
+            Work::Gap { gap, by_name_only } => {
+                let is_told = !by_name_only || matches!(sub.place, Place::Topic { .. });
+                if is_told && matches!(sub.progress, Progress::Live) {
                     sub.subscriber.notice(sub.id, Notice::Gap(gap.clone()));
                 }
             }

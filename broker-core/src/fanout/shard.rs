@@ -17,6 +17,7 @@ use super::{
     topic::ShardTopic,
 };
 use crate::{
+    message::Gap,
     stats::Totals,
     subscriber::{Notice, Subscriber},
     table::{Table, TopicId, TopicState},
@@ -135,6 +136,7 @@ impl Shard {
         match op {
             Op::Insert(insert) => self.insert(*insert),
             Op::Remove { client, subscription, reply } => self.remove(client, subscription, reply),
+            Op::PatternsLost(gap) => self.tell_patterns(&gap),
             Op::Pull { client, subscription } => self.pull(client, subscription),
         }
     }
@@ -237,6 +239,15 @@ impl Shard {
         }
         sub.subscriber.notice(subscription, Notice::Ended(reply));
         self.subs.shrink();
+    }
+
+    /// What was lost may have been of any topic: nobody can say of which.
+    fn tell_patterns(&mut self, gap: &Gap) {
+        for sub in self.subs.iter() {
+            if matches!((&sub.place, &sub.progress), (Place::Pattern(_), Progress::Live)) {
+                sub.subscriber.notice(sub.id, Notice::Gap(gap.clone()));
+            }
+        }
     }
 
     /// Forgets topics that have no subscribers by name, when there are too many of them.

@@ -54,7 +54,10 @@ pub(super) enum Work {
         /// The last position, once it is fanned out.
         last: Option<Position>,
     },
-    Gap(crate::message::Gap),
+    Gap {
+        gap: crate::message::Gap,
+        by_name_only: bool,
+    },
     NewEpoch(Position),
 }
 
@@ -174,7 +177,8 @@ impl ShardTopic {
                 Some(item) => {
                     cost = item.cost;
                     match item.event {
-                        Event::Lost(gap) => Work::Gap(gap),
+                        Event::Lost(gap) => Work::Gap { gap, by_name_only: false },
+                        Event::LostByName(gap) => Work::Gap { gap, by_name_only: true },
                         Event::NewEpoch(position) => Work::NewEpoch(position),
                         // The loop above has taken every message at the front.
                         Event::Message { .. } => return skipped,
