@@ -1,6 +1,6 @@
 //! Ending in good order.
 
-use std::time::Duration;
+use std::{sync::atomic::Ordering, time::Duration};
 
 use tokio::time::Instant;
 
@@ -21,7 +21,8 @@ impl Inner {
     pub(super) async fn drain(&self, within: Duration) -> bool {
         let deadline = Instant::now() + within;
         self.draining.send_replace(true);
-        // Commands are refused by now; what was committed is fanned out.
+        // Commands are refused by now; what was committed is acknowledged and fanned out.
+        let acknowledged = wait(deadline, || self.awaited.load(Ordering::SeqCst) == 0).await;
         let fanned_out = wait(deadline, || self.inboxes.iter().all(|inbox| inbox.is_quiet())).await;
         for outbox in self.registry.outboxes() {
             let spread = SPREAD.mul_f64(fastrand::f64());
@@ -41,7 +42,7 @@ impl Inner {
         for shard in self.take_shards() {
             let _ = tokio::time::timeout_at(deadline, shard).await;
         }
-        fanned_out && ended
+        acknowledged && fanned_out && ended
     }
 }
 

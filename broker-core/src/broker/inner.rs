@@ -43,6 +43,8 @@ pub(crate) struct Inner {
     pub(crate) registry: Arc<Registry>,
     pub(crate) subscriptions: Arc<AtomicUsize>,
     pub(crate) backend_state: watch::Sender<BackendState>,
+    /// Acknowledgements of the backend that somebody waits for.
+    pub(crate) awaited: Arc<AtomicUsize>,
     pub(crate) draining: watch::Sender<bool>,
     pub(crate) janitor: Arc<Janitor>,
     pub(super) pattern_flights: PatternFlights,
@@ -79,6 +81,7 @@ impl Inner {
             registry: Arc::new(Registry::new(&limits)),
             subscriptions: Arc::default(),
             backend_state: watch::Sender::new(BackendState::Down),
+            awaited: Arc::default(),
             draining: watch::Sender::new(false),
             janitor: Arc::default(),
             pattern_flights: PatternFlights::default(),

@@ -3,7 +3,10 @@
 
 use std::{
     pin::Pin,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     task::{Context, Poll},
 };
 
@@ -24,7 +27,29 @@ use crate::{
 /// A committed message's acknowledgement. Dropping it takes nothing back.
 pub(crate) enum Ack {
     Done(Published),
-    Waiting(BoxFuture<'static, Result<Accepted, BackendError>>),
+    Waiting(BoxFuture<'static, Result<Accepted, BackendError>>, Awaited),
+}
+
+/// Counts what is waited for, as long as it is held: draining waits for it as well.
+pub(crate) struct Awaited(Arc<AtomicUsize>);
+
+impl Awaited {
+    pub(crate) fn new(count: &Arc<AtomicUsize>) -> Self {
+        count.fetch_add(1, Ordering::SeqCst);
+        Self(count.clone())
+    }
+}
+
+impl Clone for Awaited {
+    fn clone(&self) -> Self {
+        Self::new(&self.0)
+    }
+}
+
+impl Drop for Awaited {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
 }
 
 impl Future for Ack {
@@ -33,7 +58,7 @@ impl Future for Ack {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match &mut *self {
             Self::Done(published) => Poll::Ready(Ok(*published)),
-            Self::Waiting(future) => future.as_mut().poll(cx).map(|accepted| Ok(published(&accepted?))),
+            Self::Waiting(future, _) => future.as_mut().poll(cx).map(|accepted| Ok(published(&accepted?))),
         }
     }
 }
@@ -74,6 +99,10 @@ impl Inner {
             Attempt::Committed(ack) => Ok(ack),
             Attempt::Needs(_) => Err(PublishError::Busy),
         }
+    }
+
+    fn hand_over(&self, outgoing: Outgoing) -> Ack {
+        Ack::Waiting(self.backend.publish(outgoing), Awaited::new(&self.awaited))
     }
 
     fn prepare(
@@ -193,7 +222,7 @@ impl Commit<'_> {
         broker.totals.published.add(1);
         Ok(Attempt::Committed(match outgoing {
             None => Ack::Done(EPHEMERAL),
-            Some(outgoing) => Ack::Waiting(broker.backend.publish(outgoing)),
+            Some(outgoing) => broker.hand_over(outgoing),
         }))
     }
 }
@@ -207,7 +236,7 @@ impl Commit<'_> {
             let origin = sequencer.next_origin(broker.node);
             let outgoing = outgoing(&parts, std::slice::from_ref(topic), vec![origin]);
             broker.totals.published.add(1);
-            return Ok(Attempt::Committed(Ack::Waiting(broker.backend.publish(outgoing))));
+            return Ok(Attempt::Committed(broker.hand_over(outgoing)));
         }
         let shards = sequencer.shards(topic.name(), &broker.table.patterns);
         if !self.permits.try_extend(shards) {

@@ -6,7 +6,7 @@ mod error;
 mod report;
 
 pub use builder::Publish;
-pub(crate) use commit::Ack;
+pub(crate) use commit::{Ack, Awaited};
 pub use error::PublishError;
 pub use report::Report;
 pub(crate) use report::{Outcome, ReportSlot};

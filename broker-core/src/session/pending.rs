@@ -11,7 +11,7 @@ use super::{Published, Reply, RequestId};
 use crate::{
     message::Frame,
     outbox::Outbox,
-    publish::{Ack, PublishError},
+    publish::{Ack, Awaited, PublishError},
 };
 
 /// The publishes of one session that wait for the backend. Empty, it holds no memory of its own.
@@ -19,20 +19,21 @@ use crate::{
 pub(super) struct Pending {
     acks: Option<Box<FuturesUnordered<Waiting>>>,
     /// A reply for which there was no room.
-    held: Option<bytes::Bytes>,
+    held: Option<(bytes::Bytes, Awaited)>,
 }
 
 struct Waiting {
     id: Option<RequestId>,
     ack: Ack,
+    awaited: Awaited,
 }
 
 impl Future for Waiting {
-    type Output = (Option<RequestId>, Result<Published, PublishError>);
+    type Output = (Option<RequestId>, Result<Published, PublishError>, Awaited);
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let id = self.id;
-        Pin::new(&mut self.ack).poll(cx).map(|result| (id, result))
+        let result = std::task::ready!(Pin::new(&mut self.ack).poll(cx));
+        Poll::Ready((self.id, result, self.awaited.clone()))
     }
 }
 
@@ -41,14 +42,14 @@ impl Pending {
         self.acks.is_none() && self.held.is_none()
     }
 
-    pub(super) fn push(&mut self, id: Option<RequestId>, ack: Ack) {
-        self.acks.get_or_insert_default().push(Waiting { id, ack });
+    pub(super) fn push(&mut self, id: Option<RequestId>, ack: Ack, awaited: Awaited) {
+        self.acks.get_or_insert_default().push(Waiting { id, ack, awaited });
     }
 
     /// Enqueues the replies of those that are done, as far as there is room.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>, outbox: &Outbox) {
         loop {
-            if let Some(frame) = &self.held {
+            if let Some((frame, _)) = &self.held {
                 if outbox.poll_room(cx, frame.len()).is_pending() || !outbox.push_control(frame.clone()) {
                     return;
                 }
@@ -62,13 +63,13 @@ impl Pending {
                     self.acks = None;
                     return;
                 }
-                Poll::Ready(Some((id, result))) => {
+                Poll::Ready(Some((id, result, awaited))) => {
                     let reply = match result {
                         Ok(published) if id.is_some() => Reply::Published(published),
                         Ok(_) => continue,
                         Err(error) => Reply::Error(Box::new(error.into())),
                     };
-                    self.held = Some(outbox.encode(Frame::Reply { id, reply: &reply }));
+                    self.held = Some((outbox.encode(Frame::Reply { id, reply: &reply }), awaited));
                 }
             }
         }

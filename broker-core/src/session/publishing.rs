@@ -16,9 +16,9 @@ impl SessionState {
     pub(super) async fn publish(&mut self, id: Option<RequestId>, command: PublishCommand) {
         match self.commit(command).await {
             Ok(Ack::Done(published)) => self.reply(id, Reply::Published(published)).await,
-            Ok(Ack::Waiting(ack)) => {
+            Ok(Ack::Waiting(ack, awaited)) => {
                 let limit = self.broker.limits.publishes_in_flight;
-                self.pending.push(id, Ack::Waiting(ack));
+                self.pending.push(id, Ack::Waiting(ack, awaited.clone()), awaited);
                 let (outbox, pending) = (&self.outbox, &mut self.pending);
                 std::future::poll_fn(|cx| pending.poll_below(cx, outbox, limit)).await;
             }
@@ -27,6 +27,16 @@ impl SessionState {
     }
 
     async fn commit(&mut self, command: PublishCommand) -> Result<Ack, CommandError> {
+        let checked = self.checked(command).await;
+        let (parts, also) = checked.inspect_err(|_| self.broker.totals.refused.add(1))?;
+        Ok(self.broker.commit(parts, also, None).await?)
+    }
+
+    /// The message, when it is within the limits, and policy and hooks allow it.
+    async fn checked(
+        &mut self,
+        command: PublishCommand,
+    ) -> Result<(MessageParts, Vec<TopicName>), CommandError> {
         let (topic, also) = self.topics(&command.topics).await?;
         let Some(client) = self.client() else {
             return Err(CommandError::new(ErrorCode::Unauthenticated, "send `connect` first"));
@@ -45,7 +55,7 @@ impl SessionState {
         if std::iter::once(&parts.topic).chain(&also).any(|topic| self.broker.hooks.watches(topic)) {
             parts = self.run_hooks(client, parts, &also).await?;
         }
-        Ok(self.broker.commit(parts, also, None).await?)
+        Ok((parts, also))
     }
 
     async fn topics(&mut self, names: &[String]) -> Result<(TopicName, Vec<TopicName>), CommandError> {
