@@ -153,7 +153,7 @@ impl Session {
         if state.broker.is_draining() {
             return Err(draining());
         }
-        let begun = state.begin(command).await?;
+        let begun = state.begin(command, 0).await?;
         let outcome = begun.outcome;
         state.attach(begun);
         Ok(outcome)
@@ -255,7 +255,7 @@ impl SessionState {
         let mut subscribed = Vec::with_capacity(connect.subscribe.len());
         for wanted in connect.subscribe {
             let name = wanted.topic.clone();
-            match self.begin(wanted).await {
+            match self.begin(wanted, begun.len()).await {
                 Ok(subscription) => {
                     subscribed.push((name, Ok(subscription.outcome)));
                     begun.push(subscription);

@@ -10,7 +10,7 @@ use crate::{
 
 impl SessionState {
     pub(super) async fn subscribe(&mut self, id: Option<RequestId>, command: SubscribeCommand) {
-        match self.begin(command).await {
+        match self.begin(command, 0).await {
             Ok(begun) => {
                 // The reply is in the outbox before the first message can be.
                 self.reply(id, Reply::Subscribed(begun.outcome)).await;
@@ -20,13 +20,19 @@ impl SessionState {
         }
     }
 
-    /// Checks, authorizes and begins a subscription. A client that is subscribed already begins anew.
-    pub(super) async fn begin(&mut self, command: SubscribeCommand) -> Result<Begun, CommandError> {
+    /// Checks, authorizes and begins a subscription, beside so many others that have begun. A client that
+    /// is subscribed already begins anew.
+    pub(super) async fn begin(
+        &mut self,
+        command: SubscribeCommand,
+        beside: usize,
+    ) -> Result<Begun, CommandError> {
         self.budgets.take_subscribe()?;
         let limit = self.broker.limits.subscriptions_per_connection;
         let is_new = !self.subscriptions.iter().any(|(name, _)| **name == *command.topic);
-        if is_new && self.subscriptions.len() >= limit {
-            let value = self.subscriptions.len() as u64 + 1;
+        let held = self.subscriptions.len() + beside;
+        if is_new && held >= limit {
+            let value = held as u64 + 1;
             let error =
                 CommandError::new(ErrorCode::LimitExceeded, "too many subscriptions on this connection");
             return Err(error.field("topic").limit(limit as u64, value));
