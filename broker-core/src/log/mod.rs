@@ -3,7 +3,7 @@
 mod begin;
 mod latest;
 
-use std::{collections::VecDeque, sync::Arc};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 pub(crate) use begin::Begin;
 use latest::Latest;
@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use crate::{
     backend::{Page, Retention},
-    message::{Epoch, LogPlace, Message, Position},
+    message::{Epoch, LogPlace, Message, Position, now_ms},
 };
 
 /// The retained messages of one topic, in order, bounded by messages, bytes and time.
@@ -61,8 +61,11 @@ impl TopicLog {
         let mut log = Self::new(page.epoch, dense, retention);
         log.floor = page.messages.first().and_then(|m| m.place()).map_or(page.last, |place| place.prev);
         log.last = log.floor;
+        let wall_clock = now_ms();
         for message in &page.messages {
-            log.append(message.clone(), now);
+            // It is retained for as long as the backend retains it.
+            let age = Duration::from_millis(wall_clock.saturating_sub(message.time_ms()));
+            log.put(message.clone(), now, age);
         }
         log
     }
@@ -90,7 +93,7 @@ impl TopicLog {
     }
 
     /// How long messages are retained.
-    pub(crate) fn ttl(&self) -> std::time::Duration {
+    pub(crate) fn ttl(&self) -> Duration {
         self.retention.history.ttl
     }
 
@@ -102,6 +105,10 @@ impl TopicLog {
     /// Appends a message whose predecessor is the last one held. With another
     /// predecessor what is held is given up: it does not connect.
     pub(crate) fn append(&mut self, message: Arc<Message>, now: Instant) {
+        self.put(message, now, Duration::ZERO);
+    }
+
+    fn put(&mut self, message: Arc<Message>, now: Instant, age: Duration) {
         let Some(place) = message.place() else { return };
         let offset = place.position.offset;
         if offset <= self.last && self.last != 0 {
@@ -115,8 +122,8 @@ impl TopicLog {
         self.last = offset;
         self.latest.put(&message, offset);
         self.bytes += message.weight();
-        self.entries.push_back(Entry { message, offset, expires: now + self.retention.history.ttl });
         let history = self.retention.history;
+        self.entries.push_back(Entry { message, offset, expires: now + history.ttl.saturating_sub(age) });
         while self.entries.len() > history.messages || (self.bytes > history.bytes && self.entries.len() > 1)
         {
             self.evict_first();
