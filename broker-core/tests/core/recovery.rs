@@ -131,17 +131,20 @@ async fn who_is_behind_what_expired_does_not_recover_and_who_is_at_the_top_does(
 }
 
 #[tokio::test(start_paused = true)]
-#[ignore = "the core does not keep this yet"]
 async fn a_message_does_not_outlive_its_time_because_somebody_subscribed() {
-    let case = Case { history: 10, published: 5, after: 0, recovered: true, gap: None, messages: 1..=5 };
-    let (node, epoch) = publish(&case, false).await;
-    advance(TTL - Duration::from_secs(10)).await;
+    let remote = Remote::new();
+    let config = TopicConfig::new().history(10).history_ttl(TTL);
+    let node = Node::start(|broker| broker.backend(Handle(remote.clone())).topic("log", config)).await;
+    remote.store_aged("log", "1", TTL - Duration::from_secs(10));
+    remote.store_aged("log", "2", Duration::ZERO);
     // The tail is read from the backend now.
-    let _watcher = node.broker.subscribe("log").await.unwrap();
+    let watcher = node.broker.subscribe("log").await.unwrap();
+    let start = Start::After(Position::new(watcher.outcome().position.unwrap().epoch, 0));
+    let in_time = node.broker.subscribe("log").start(start).await.unwrap();
+    assert_eq!(in_time.outcome().recovered, Some(true));
     advance(Duration::from_secs(20)).await;
-    let start = Start::After(Position::new(epoch, 0));
-    let log = node.broker.subscribe("log").start(start).await.unwrap();
-    assert_eq!(log.outcome().recovered, Some(false), "all is past its time");
+    let mut late = node.broker.subscribe("log").start(start).await.unwrap();
+    assert_eq!(received(&mut late).await, ["gap missed=1 0..2 history", "log#2 2", "live #2"]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -151,7 +151,6 @@ async fn rule_3_with_the_backend_down_a_logged_subscribe_fails_and_says_retry() 
 }
 
 #[tokio::test(start_paused = true)]
-#[ignore = "the core does not keep this yet"]
 async fn rule_3_a_pattern_is_told_of_the_gap_on_return_too() {
     let hub = MemoryHub::new();
     let cut: Arc<HubNode> = Arc::new(hub.node());

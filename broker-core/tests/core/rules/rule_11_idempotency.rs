@@ -85,7 +85,6 @@ async fn rule_11_it_is_bounded_by_count() {
 }
 
 #[tokio::test(start_paused = true)]
-#[ignore = "the core does not keep this yet"]
 async fn rule_11_ephemeral_topics_refuse_it() {
     let node = Node::start(|broker| broker).await;
     let refused = node.broker.publish("t", "1").message_id("m").await;

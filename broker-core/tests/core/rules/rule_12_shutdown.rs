@@ -56,7 +56,6 @@ async fn rule_12_new_clients_subscriptions_and_publishes_are_refused() {
 }
 
 #[tokio::test(start_paused = true)]
-#[ignore = "the core does not keep this yet"]
 async fn rule_12_commands_are_refused_as_draining() {
     let remote = Remote::new();
     let node = Node::start(|broker| broker.backend(Handle(remote.clone()))).await;
@@ -72,7 +71,6 @@ async fn rule_12_commands_are_refused_as_draining() {
 }
 
 #[tokio::test(start_paused = true)]
-#[ignore = "the core does not keep this yet"]
 async fn rule_12_acknowledgements_that_come_in_time_reach_their_clients() {
     let remote = Remote::new();
     let node = Node::start(|broker| broker.backend(Handle(remote.clone()))).await;

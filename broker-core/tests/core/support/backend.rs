@@ -6,6 +6,7 @@ use std::{
         Arc, Mutex,
         atomic::{AtomicBool, Ordering},
     },
+    time::Duration,
 };
 
 use async_trait::async_trait;
@@ -141,6 +142,13 @@ impl Remote {
     /// Stores a message of another node, without giving it to this one.
     pub(crate) fn store(&self, topic: &str, payload: &str) -> Incoming {
         self.append(MessageParts::new(name(topic), payload))
+    }
+
+    /// The same with a message that was published a while ago.
+    pub(crate) fn store_aged(&self, topic: &str, payload: &str, age: Duration) {
+        let mut parts = MessageParts::new(name(topic), payload);
+        parts.time_ms -= age.as_millis() as u64;
+        self.append(parts);
     }
 
     /// Loses what a log holds up to an offset.
