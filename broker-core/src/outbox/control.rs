@@ -16,7 +16,7 @@ impl Control {
         self.frames.is_empty()
     }
 
-    #[cfg(test)]
+    #[cfg(all(test, not(loom)))]
     pub(super) fn bytes(&self) -> usize {
         self.bytes
     }

@@ -12,6 +12,8 @@
 
 mod budget;
 mod control;
+#[cfg(all(test, loom))]
+mod loom_model;
 mod offer;
 mod policy;
 mod poll;

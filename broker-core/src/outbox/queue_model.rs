@@ -1,5 +1,8 @@
 //! The queue of one subscription, under each overflow policy, against a list in which nothing is ever merged.
 
+// `allow-unwrap-in-tests` does not reach the helpers of tests.
+#![allow(clippy::unwrap_used)]
+
 use std::{collections::HashMap, sync::Arc};
 
 use proptest::prelude::*;

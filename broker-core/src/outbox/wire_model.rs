@@ -1,6 +1,9 @@
 //! The whole outbox on a socket that takes what it likes: what comes out is whole frames in a legal order, nothing
 //! is unaccounted for, and nobody polls but who was woken.
 
+// `allow-unwrap-in-tests` does not reach the helpers of tests.
+#![allow(clippy::unwrap_used)]
+
 use std::{
     collections::HashMap,
     io::{self, IoSlice},
