@@ -37,7 +37,7 @@ impl Server {
         Self { header_timeout: Duration::from_secs(10), max_headers: 64, max_header_bytes: 16 * 1024 }
     }
 
-    /// How long a client may take to send the headers of a request; then it is answered 408 or cut. It counts between requests, too.
+    /// How long a client may take to send the headers of a request; then it is cut. It counts between requests, too.
     #[must_use]
     pub fn header_timeout(mut self, timeout: Duration) -> Self {
         self.header_timeout = timeout;

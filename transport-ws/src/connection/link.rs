@@ -28,8 +28,9 @@ pub(crate) trait Link: Send + 'static {
     /// Writes what waits. Ready when the connection is over: the last frame has gone out, or the stream broke.
     fn poll_flush(&mut self, outbox: &Outbox, cx: &mut Context<'_>) -> Poll<CloseReason>;
 
-    /// Writes what a turn has put into the outbox, if that can be done without waiting.
-    fn flush(&mut self, outbox: &Outbox);
+    /// Writes what a turn has put into the outbox, if that can be done without waiting: a client that goes on sending
+    /// does not keep its replies back. What becomes of it, `poll_flush` says.
+    fn flush(&mut self, outbox: &Outbox, cx: &mut Context<'_>);
 
     /// Reads what there is; 0 at the end of the stream.
     fn poll_read(&mut self, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>>;
@@ -58,7 +59,7 @@ impl Link for Direct {
         outbox.poll_flush(cx)
     }
 
-    fn flush(&mut self, outbox: &Outbox) {
+    fn flush(&mut self, outbox: &Outbox, _: &mut Context<'_>) {
         outbox.flush();
     }
 
@@ -159,8 +160,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Link for Pulled<S> {
         }
     }
 
-    /// The task itself writes, next thing.
-    fn flush(&mut self, _: &Outbox) {}
+    fn flush(&mut self, outbox: &Outbox, cx: &mut Context<'_>) {
+        let _asked_again = self.poll_flush(outbox, cx);
+    }
 
     fn poll_read(&mut self, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
         let mut buf = ReadBuf::new(buf);

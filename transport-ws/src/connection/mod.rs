@@ -135,6 +135,7 @@ impl<L: Link> Connection<L> {
         let mut serving = pin!(turn.serve(session, &outbox));
         let served = poll_fn(|cx| {
             if let Poll::Ready(served) = serving.as_mut().poll(cx) {
+                side.link.flush(&side.outbox, cx);
                 return Poll::Ready(served);
             }
             side.deadlines.pause();
@@ -142,7 +143,6 @@ impl<L: Link> Connection<L> {
         });
         let served = served.await;
         side.deadlines.resume();
-        side.link.flush(&side.outbox);
         served
     }
 }

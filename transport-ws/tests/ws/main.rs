@@ -3,6 +3,7 @@
 
 mod echo;
 mod ending;
+mod mounts;
 mod plain;
 mod policy;
 mod raw;
