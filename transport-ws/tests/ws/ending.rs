@@ -142,3 +142,23 @@ async fn hooks_run_for_a_client_that_is_gone_without_a_word() {
         tokio::task::yield_now().await;
     }
 }
+
+#[tokio::test]
+async fn an_admission_that_ends_ends_the_connection() {
+    let app = app_with(Broker::builder().policy(Tokens), Config::new()).await;
+    let mut at_once = app.open("/ws?token=brief").await.unwrap();
+    assert_eq!(at_once.closed().await.0, 4004);
+    let mut later = app.client().await;
+    assert!(later.ask(r#"{"id":1,"connect":{"token":"brief"}}"#).await["ok"]["expires_ms"].is_u64());
+    assert_eq!(later.closed().await.0, 4004);
+}
+
+#[tokio::test]
+async fn the_app_can_end_a_connection() {
+    let app = app().await;
+    let mut client = app.client().await;
+    let name =
+        client.ask(r#"{"id":1,"connect":{}}"#).await["ok"]["client"].as_str().unwrap().parse().unwrap();
+    assert!(app.broker.disconnect(name, CloseKind::Kicked.into()));
+    assert_eq!(client.closed().await.0, 4005);
+}
