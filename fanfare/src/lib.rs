@@ -34,3 +34,8 @@ pub use fanfare_core::*;
 #[cfg(feature = "ws")]
 #[doc(inline)]
 pub use fanfare_ws as ws;
+
+/// The README's programs compile.
+#[cfg(all(doctest, feature = "ws", feature = "json"))]
+#[doc = include_str!("../../README.md")]
+struct Readme;
