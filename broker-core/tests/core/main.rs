@@ -10,4 +10,5 @@ mod cancellation;
 mod recovery;
 mod reentrancy;
 mod rules;
+mod sessions;
 mod support;

@@ -1,0 +1,9 @@
+//! Sessions: who is let in, what is refused and how, what hooks see, what is counted.
+
+mod connect;
+mod counts;
+mod hooks;
+mod limits;
+mod policy;
+mod publishing;
+mod typed;
