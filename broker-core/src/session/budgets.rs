@@ -52,11 +52,11 @@ impl Budgets {
     }
 
     pub(super) fn take_subscribe(&mut self) -> Result<(), CommandError> {
-        take(&self.others().subscribes, "subscribe")
+        take(&self.others().subscribes, "`subscribe` commands")
     }
 
     pub(super) fn take_history(&mut self) -> Result<(), CommandError> {
-        take(&self.others().histories, "history")
+        take(&self.others().histories, "`history` commands")
     }
 
     fn others(&mut self) -> &Others {
@@ -72,7 +72,7 @@ impl Budgets {
 fn take(limiter: &DefaultDirectRateLimiter, what: &'static str) -> Result<(), CommandError> {
     limiter.check().map_err(|until| {
         let wait = until.wait_time_from(DefaultClock::default().now());
-        CommandError::new(ErrorCode::RateLimited, format!("too many {what} commands in too short a time"))
+        CommandError::new(ErrorCode::RateLimited, format!("too many {what} in too short a time"))
             .limit(
                 u64::from(until.quota().burst_size().get()),
                 u64::from(until.quota().burst_size().get()) + 1,
