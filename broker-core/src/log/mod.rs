@@ -2,6 +2,8 @@
 
 mod begin;
 mod latest;
+#[cfg(test)]
+mod model;
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
