@@ -361,7 +361,7 @@ impl SessionState {
     }
 
     /// Waits until the control lane has room, going on with what is pending.
-    async fn room(&mut self, length: usize) {
+    pub(super) async fn room(&mut self, length: usize) {
         let (outbox, pending) = (&self.outbox, &mut self.pending);
         std::future::poll_fn(|cx| {
             pending.poll(cx, outbox);

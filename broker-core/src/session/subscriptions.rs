@@ -58,10 +58,15 @@ impl SessionState {
     pub(super) async fn unsubscribe(&mut self, id: Option<RequestId>, topic: &str) {
         match self.subscriptions.iter().position(|(name, _)| **name == *topic) {
             Some(index) => {
+                let reply = Frame::Reply { id, reply: &Reply::Unsubscribed };
+                let reply = id.map(|_| self.outbox.encode(reply));
+                if let Some(reply) = &reply {
+                    // The shard cannot wait: a client that does not read its replies waits here.
+                    self.room(reply.len()).await;
+                }
                 let (_, attachment) = self.subscriptions.swap_remove(index);
                 // The shard hands the reply over when nothing of the topic can follow any more.
-                let reply = Frame::Reply { id, reply: &Reply::Unsubscribed };
-                attachment.leave(id.map(|_| self.outbox.encode(reply)));
+                attachment.leave(reply);
             }
             None => {
                 let error =
