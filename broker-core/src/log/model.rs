@@ -217,10 +217,12 @@ proptest! {
         dense in any::<bool>(),
         steps in prop::collection::vec(step(), 0..60),
     ) {
-        let mut history = HistoryConfig::default();
-        history.messages = bounds.messages;
-        history.bytes = bounds.bytes;
-        history.ttl = Duration::from_secs(bounds.ttl);
+        let history = HistoryConfig {
+            messages: bounds.messages,
+            bytes: bounds.bytes,
+            ttl: Duration::from_secs(bounds.ttl),
+            ..HistoryConfig::default()
+        };
         let mut log = TopicLog::new(EPOCH, dense, Retention { history, latest_keys: bounds.keys });
         let mut model = Model { bounds, all: Vec::new(), floor: 0, last: 0 };
         let begun = Instant::now();
