@@ -10,7 +10,7 @@ use crate::session::{CloseKind, CloseReason};
 /// How often the end is looked for.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 
-/// Clients come back spread over this time, or a quarter of the time for draining.
+/// Clients are asked to come back at a moment of their own within this time.
 const SPREAD: Duration = Duration::from_secs(5);
 
 impl Inner {

@@ -11,7 +11,12 @@ use std::{
 use parking_lot::Mutex;
 use tokio::{sync::watch, task::JoinHandle};
 
-use super::{TooManyFormats, interest::{Janitor, PatternFlights}, registry::Registry};
+use super::{
+    TooManyFormats,
+    interest::{Janitor, PatternFlights},
+    registry::Registry,
+    uncarried::Uncarried,
+};
 use crate::{
     Limits,
     backend::{Backend, BackendError, BackendState, Capabilities, Ingress, NodeId},
@@ -47,6 +52,8 @@ pub(crate) struct Inner {
     pub(crate) awaited: Arc<AtomicUsize>,
     pub(crate) draining: watch::Sender<bool>,
     pub(crate) janitor: Arc<Janitor>,
+    pub(crate) uncarried: Uncarried,
+    pub(crate) runtime: tokio::runtime::Handle,
     pub(super) pattern_flights: PatternFlights,
     formats: Mutex<Vec<Format>>,
     next_shard: AtomicUsize,
@@ -84,6 +91,8 @@ impl Inner {
             awaited: Arc::default(),
             draining: watch::Sender::new(false),
             janitor: Arc::default(),
+            uncarried: Uncarried::default(),
+            runtime: tokio::runtime::Handle::current(),
             pattern_flights: PatternFlights::default(),
             formats: Mutex::default(),
             next_shard: AtomicUsize::new(0),
@@ -99,19 +108,21 @@ impl Inner {
     }
 
     fn spawn_shards(&self) {
-        let mut shards = self.shards.lock();
-        for (index, inbox) in self.inboxes.iter().enumerate() {
-            let context = ShardContext {
-                index,
-                inbox: inbox.clone(),
-                table: self.table.clone(),
-                totals: self.totals.clone(),
-                left: self.left(),
-                subscriptions: self.subscriptions.clone(),
-                page_messages: self.limits.queue_messages,
-            };
-            shards.push(tokio::spawn(Shard::new(context).run()));
-        }
+        let shards = self.shard_contexts().map(|context| tokio::spawn(Shard::new(context).run()));
+        self.shards.lock().extend(shards);
+    }
+
+    /// What each shard works with.
+    pub(crate) fn shard_contexts(&self) -> impl Iterator<Item = ShardContext> {
+        self.inboxes.iter().enumerate().map(|(index, inbox)| ShardContext {
+            index,
+            inbox: inbox.clone(),
+            table: self.table.clone(),
+            totals: self.totals.clone(),
+            left: self.left(),
+            subscriptions: self.subscriptions.clone(),
+            page_messages: self.limits.queue_messages,
+        })
     }
 
     fn left(&self) -> Box<dyn Fn(Left) + Send + Sync> {
@@ -215,7 +226,7 @@ impl Inner {
         Ok(())
     }
 
-    pub(super) fn take_shards(&self) -> Vec<JoinHandle<()>> {
+    pub(crate) fn take_shards(&self) -> Vec<JoinHandle<()>> {
         std::mem::take(&mut self.shards.lock())
     }
 

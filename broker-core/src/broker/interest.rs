@@ -213,6 +213,7 @@ impl Inner {
                 Err(error) => report(&error),
             }
         }
+        self.tell_uncarried().await;
     }
 }
 

@@ -9,6 +9,7 @@ mod receive;
 mod registry;
 mod stats;
 mod subscribe;
+mod uncarried;
 
 use std::{sync::Arc, time::Duration};
 

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use super::{Inner, interest::report};
 use crate::{
-    backend::{BackendState, HistoryQuery, Incoming, NodeId, Origin},
+    backend::{BackendState, HistoryQuery, Incoming, Origin},
     fanout::{Cost, Event, Item, Op, Reservation, Special, bits},
     log::TopicLog,
     message::{Gap, GapReason, LogPlace, Message, MessageParts, Position},
@@ -34,7 +34,7 @@ impl Inner {
         }
     }
 
-    fn topic_for_receiving(&self, name: &TopicName) -> Option<Arc<TopicState>> {
+    pub(super) fn topic_for_receiving(&self, name: &TopicName) -> Option<Arc<TopicState>> {
         self.table
             .find(name)
             .or_else(|| (self.table.patterns.shards(name).0 != 0).then(|| self.table.open(name).ok())?)
@@ -62,7 +62,7 @@ impl Inner {
                         let Some(missed) = sequencer.hear(origin) else { break };
                         if missed > 0 {
                             let gap = Gap::new(GapReason::Backend, Some(missed));
-                            self.push_all(&topic, shards, Cost::default(), || Event::Lost(gap.clone()));
+                            self.push_lost(&topic, &mut sequencer, gap);
                         }
                         let cost = permits.use_up(shards);
                         let event = || Event::Message { message: message.clone(), special: special.clone() };
@@ -212,6 +212,12 @@ impl Inner {
         }
     }
 
+    /// Tells all subscribers of a topic that messages were lost, under the topic's lock.
+    pub(super) fn push_lost(&self, topic: &Arc<TopicState>, sequencer: &mut Sequencer, gap: Gap) {
+        let shards = sequencer.shards(topic.name(), &self.table.patterns);
+        self.push_all(topic, shards, Cost::default(), || Event::Lost(gap.clone()));
+    }
+
     /// Tells the subscribers of an ephemeral topic that messages were lost; by name only, where those by
     /// pattern are told anyway.
     pub(super) fn tell_lost(&self, topic: &Arc<TopicState>, by_name_only: bool) {
@@ -230,12 +236,6 @@ impl Inner {
                 inbox.send(Op::PatternsLost(Gap::new(GapReason::Backend, None)));
             }
         }
-    }
-
-    /// Takes a control frame of another node. Nothing is sent on this channel yet: frames of newer nodes
-    /// are passed over.
-    pub(crate) fn control(&self, from: NodeId, frame: bytes::Bytes) {
-        tracing::debug!(target: "fanfare::backend", %from, bytes = frame.len(), "an unknown control frame");
     }
 
     /// The backend can be reached, or no longer.

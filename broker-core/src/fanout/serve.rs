@@ -55,7 +55,7 @@ impl Shard {
             let by_pattern = turn.cursor >= topic.exact.len();
             turn.cursor += 1;
             *offers -= 1;
-            if by_pattern && stale && !slice.still_matches(key, topic) {
+            if by_pattern && stale && !slice.still_matches(key, topic, &turn.work) {
                 continue;
             }
             slice.offer(key, topic, &turn.work);
@@ -109,10 +109,20 @@ struct Slice<'a> {
 }
 
 impl Slice<'_> {
-    fn still_matches(&self, key: SubKey, topic: &ShardTopic) -> bool {
-        match self.subs.get(key).map(|sub| &sub.place) {
-            Some(Place::Pattern(pattern)) => pattern.matches(topic.state.name()),
-            _ => false,
+    /// Whether a subscription of a list that may have changed is still to get this by its pattern: not
+    /// when its connection has subscribed by name meanwhile, and will read it from the log.
+    fn still_matches(&self, key: SubKey, topic: &ShardTopic, work: &Work) -> bool {
+        let Some(sub) = self.subs.get(key) else { return false };
+        let Place::Pattern(pattern) = &sub.place else { return false };
+        if !pattern.matches(topic.state.name()) {
+            return false;
+        }
+        let by_name = self.subs.by_name(sub.client, topic.state.id()).map(|sub| &sub.progress);
+        match (by_name, work) {
+            (Some(Progress::CatchingUp(catch_up)), Work::Messages { last: Some(last), .. }) => {
+                catch_up.after.epoch == last.epoch && catch_up.after.offset >= last.offset
+            }
+            _ => true,
         }
     }
 
@@ -254,7 +264,7 @@ fn by_pattern(topic: &ShardTopic, patterns: &crate::topic::PatternTrie<SubKey>, 
     let mut clients = FxHashSet::default();
     patterns.for_each_match(topic.state.name(), &mut |_, key| {
         if let Some(sub) = subs.get(*key)
-            && !subs.is_subscribed(sub.client, topic.state.id())
+            && subs.by_name(sub.client, topic.state.id()).is_none()
             && clients.insert(sub.client)
         {
             found.push(*key);

@@ -103,14 +103,10 @@ impl Subs {
         self.all.len()
     }
 
-    /// Whether a connection is subscribed to a topic by its name.
-    pub(super) fn is_subscribed(&self, client: ClientId, topic: TopicId) -> bool {
-        self.of_client.get(&client).is_some_and(|keys| {
-            keys.iter().any(|key| {
-                let place = self.all.get(*key as usize).map(|sub| &sub.place);
-                matches!(place, Some(Place::Topic { topic: held, .. }) if *held == topic)
-            })
-        })
+    /// A connection's subscription to a topic by its name.
+    pub(super) fn by_name(&self, client: ClientId, topic: TopicId) -> Option<&Sub> {
+        let mut subs = self.of_client.get(&client)?.iter().filter_map(|key| self.all.get(*key as usize));
+        subs.find(|sub| matches!(sub.place, Place::Topic { topic: held, .. } if held == topic))
     }
 
     /// Keeps no more room than is needed, when most of it is unused.

@@ -4,7 +4,7 @@ use std::{future::IntoFuture, sync::Arc};
 
 use futures_util::future::BoxFuture;
 
-use super::{PublishError, ReportSlot, report::Report};
+use super::{Ack, PublishError, ReportSlot, report::Report};
 use crate::{
     broker::Broker,
     message::{MessageParts, Payload},
@@ -108,7 +108,12 @@ impl Publish {
     pub fn try_send(self) -> Result<(), PublishError> {
         let broker = self.broker.clone();
         let (parts, also) = self.checked()?;
-        broker.inner().try_commit(parts, also).map(drop)
+        let ack = broker.inner().try_commit(parts, also)?;
+        if matches!(ack, Ack::Waiting(..)) {
+            // A failure must be known to the node, although nobody waits for it here.
+            broker.inner().runtime.spawn(ack);
+        }
+        Ok(())
     }
 
     fn with(mut self, set: impl FnOnce(&mut MessageParts)) -> Self {

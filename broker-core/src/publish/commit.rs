@@ -27,7 +27,7 @@ use crate::{
 /// A committed message's acknowledgement. Dropping it takes nothing back.
 pub(crate) enum Ack {
     Done(Published),
-    Waiting(BoxFuture<'static, Result<Accepted, BackendError>>, Awaited),
+    Waiting(BoxFuture<'static, Result<Accepted, PublishError>>, Awaited),
 }
 
 /// Counts what is waited for, as long as it is held: draining waits for it as well.
@@ -102,7 +102,27 @@ impl Inner {
     }
 
     fn hand_over(&self, outgoing: Outgoing) -> Ack {
-        Ack::Waiting(self.backend.publish(outgoing), Awaited::new(&self.awaited))
+        let awaited = Awaited::new(&self.awaited);
+        if outgoing.retention.is_some() {
+            let accepted = self.backend.publish(outgoing);
+            return Ack::Waiting(
+                accepted.map(|accepted| accepted.map_err(PublishError::from)).boxed(),
+                awaited,
+            );
+        }
+        // What does not reach the other nodes must not be lost on them without word.
+        let mut topics = outgoing.also.clone();
+        topics.push((outgoing.message.topic.clone(), outgoing.origin));
+        let (broker, accepted) = (self.weak(), self.backend.publish(outgoing));
+        let carried = async move {
+            accepted.await.map_err(|error| {
+                if let Some(broker) = broker.upgrade() {
+                    broker.not_carried(topics);
+                }
+                PublishError::NotCarried(error)
+            })
+        };
+        Ack::Waiting(carried.boxed(), awaited)
     }
 
     fn prepare(

@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// Why a message was not accepted, with an exact meaning: all but
-/// [`OutcomeUnknown`](PublishError::OutcomeUnknown) mean that nobody gets it.
+/// [`OutcomeUnknown`](PublishError::OutcomeUnknown) and [`NotCarried`](PublishError::NotCarried) mean that nobody gets it.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum PublishError {
@@ -67,6 +67,10 @@ pub enum PublishError {
     /// The backend did not store it.
     #[error("the backend did not take the message")]
     NotStored(#[source] BackendError),
+    /// The topic is ephemeral, and the backend did not carry the message, as far as is known: the subscribers
+    /// of this node have it, and those of other nodes are told of a gap once they can be reached.
+    #[error("only subscribers of this node have the message: the backend did not carry it")]
+    NotCarried(#[source] BackendError),
     /// The backend may have stored it or not. Publish it again with the same
     /// `message_id` to find out.
     #[error("the backend did not answer: the message may be stored or not")]
@@ -114,6 +118,7 @@ impl From<PublishError> for CommandError {
                 }
                 _ => Self::new(ErrorCode::Internal, "the backend refused the message"),
             },
+            PublishError::NotCarried(_) => Self::new(ErrorCode::BackendUnavailable, error.to_string()),
             PublishError::OutcomeUnknown(_) => {
                 Self::new(ErrorCode::Timeout, "the backend did not answer: the message may be stored or not")
             }

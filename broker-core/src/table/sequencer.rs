@@ -49,6 +49,8 @@ struct Heard {
     node: NodeId,
     stream: u64,
     seq: u64,
+    /// Nothing was lost since without having been told.
+    is_known: bool,
 }
 
 /// How a logged message fits to what has arrived before.
@@ -123,32 +125,48 @@ impl Sequencer {
     /// How many messages of another node were lost before this one; `None` when this one
     /// has been received before.
     pub(crate) fn hear(&mut self, origin: Origin) -> Option<u64> {
-        let Origin { node, stream, seq } = origin;
-        if let Some(index) = self.origins.iter().position(|heard| heard.node == node) {
-            let mut heard = self.origins.remove(index);
-            let missed = match heard.stream == stream {
-                true if seq <= heard.seq => {
-                    self.origins.push(heard);
-                    return None;
-                }
-                true => seq - heard.seq - 1,
-                // The node gave the topic up and took it up again.
-                false => 0,
-            };
-            (heard.stream, heard.seq) = (stream, seq);
-            self.origins.push(heard);
-            return Some(missed);
+        let (known, before) = match self.heard(origin.node) {
+            Some(heard) => (heard.is_known && heard.stream == origin.stream, heard.seq),
+            None => (false, 0),
+        };
+        if known && origin.seq <= before {
+            return None;
         }
+        self.note(origin);
+        // Of a stream that is new here nothing was expected.
+        Some(if known { origin.seq - before - 1 } else { 0 })
+    }
+
+    /// What was lost of another node's messages, which says that it could not carry those up to
+    /// this one: how many, if that can be known. `None` when the loss has been told.
+    pub(crate) fn hear_of_loss(&mut self, origin: Origin) -> Option<Option<u64>> {
+        let told = match self.heard(origin.node) {
+            Some(heard) if !heard.is_known => None,
+            Some(heard) if heard.stream == origin.stream && heard.seq >= origin.seq => return None,
+            Some(heard) if heard.stream == origin.stream => Some(Some(origin.seq - heard.seq)),
+            _ => Some(None),
+        };
+        self.note(origin);
+        told
+    }
+
+    fn heard(&self, node: NodeId) -> Option<&Heard> {
+        self.origins.iter().find(|heard| heard.node == node)
+    }
+
+    fn note(&mut self, Origin { node, stream, seq }: Origin) {
+        self.origins.retain(|heard| heard.node != node);
         if self.origins.len() >= MAX_ORIGINS {
             self.origins.remove(0);
         }
-        self.origins.push(Heard { node, stream, seq });
-        Some(0)
+        self.origins.push(Heard { node, stream, seq, is_known: true });
     }
 
-    /// Forgets how far other nodes were heard: what they said meanwhile is known to be lost.
+    /// It has been told that messages were lost, of whichever node: what they say next is not compared.
     pub(crate) fn forget_origins(&mut self) {
-        self.origins.clear();
+        for heard in &mut self.origins {
+            heard.is_known = false;
+        }
     }
 
     pub(crate) fn log(&self) -> Option<&TopicLog> {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use fanfare_core::{
     backend::memory::{HubNode, MemoryHub},
+    publish::PublishError,
     session::{Command, Start, SubscribeCommand},
     topic::TopicConfig,
 };
@@ -128,12 +129,14 @@ async fn rule_3_with_the_backend_down_an_ephemeral_subscribe_succeeds_and_gets_a
     let mut client = node.client().await;
     assert_eq!(client.subscribe("t").await, ["1: subscribed"]);
     // Local fan-out goes on.
-    let _ = node.broker.publish("t", "local").await;
+    let local = node.broker.publish("t", "local").await;
+    assert!(matches!(local, Err(PublishError::NotCarried(_))), "{local:?}");
     assert_eq!(client.read().await, ["t local"]);
     remote.calls();
     remote.come_up();
     assert_eq!(client.read().await, ["t gap missed=? ?..? backend"]);
-    assert_eq!(remote.calls(), ["subscribe t"]);
+    // The other nodes are told of what did not reach them.
+    assert_eq!(remote.calls(), ["subscribe t", "control"]);
     node.broker.publish("t", "after").await.unwrap();
     assert_eq!(client.read().await, ["t after"]);
 }
