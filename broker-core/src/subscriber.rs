@@ -42,6 +42,9 @@ pub struct SubscriptionId(pub u32);
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Notice {
+    /// The subscription has begun: nothing of it precedes. The bytes are the
+    /// encoded reply to the client that asked.
+    Begun(Bytes),
     /// What was missed follows in pages: each time all of a page has been sent, pull the next.
     CatchingUp(PullHandle),
     /// Messages were lost.

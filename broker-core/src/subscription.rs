@@ -98,7 +98,9 @@ impl<T: Topic + ?Sized> Subscribe<T> {
         };
         match self.overflow {
             // There is no log to read again from.
-            Some(OverflowPolicy::Resync) if begun.outcome.position.is_none() => {}
+            Some(OverflowPolicy::Resync) if begun.outcome.position.is_none() => {
+                begun.policy = OverflowPolicy::DropOldest;
+            }
             Some(policy) => begun.policy = policy,
             None => {}
         }
@@ -119,7 +121,7 @@ impl<T: Topic + ?Sized + 'static> IntoFuture for Subscribe<T> {
             let begun = self.begin(shard).await?;
             let outbox = Outbox::new(inner.outbox(ClientId::random(), shard, None));
             let outcome = begun.outcome;
-            let attachment = begun.attach(&outbox);
+            let attachment = begun.attach(&outbox, None);
             Ok(Subscription { outbox, outcome, _attachment: attachment, typed: PhantomData })
         })
     }
@@ -217,6 +219,11 @@ impl<T: Topic + ?Sized> Subscription<T> {
     #[must_use]
     pub fn queued(&self) -> usize {
         self.outbox.queued()
+    }
+
+    #[cfg(all(test, not(loom)))]
+    pub(crate) fn outbox(&self) -> &Outbox {
+        &self.outbox
     }
 
     fn poll(&self, cx: &mut Context<'_>) -> Poll<Option<Delivery<T::Payload>>> {

@@ -231,11 +231,11 @@ fn within(
 }
 
 impl Begun {
-    /// Gives the subscription to its shard: from now on its messages reach the outbox.
-    pub(crate) fn attach(mut self, outbox: &Outbox) -> Attachment {
+    /// Gives the subscription to its shard: from now on its messages reach the outbox, after the reply.
+    pub(crate) fn attach(mut self, outbox: &Outbox, reply: Option<bytes::Bytes>) -> Attachment {
         let subscription = outbox.add(self.subject.clone(), self.policy, self.queue_limit);
         if let Some(target) = self.target.take() {
-            let insert = Insert { subscriber: outbox.as_subscriber(), subscription, target };
+            let insert = Insert { subscriber: outbox.as_subscriber(), subscription, target, reply };
             self.broker.inboxes[self.shard].send(Op::Insert(Box::new(insert)));
         }
         Attachment {
@@ -255,7 +255,7 @@ impl Begun {
     ) -> Attachment {
         let client = subscriber.client();
         if let Some(target) = self.target.take() {
-            let insert = Insert { subscriber, subscription, target };
+            let insert = Insert { subscriber, subscription, target, reply: None };
             self.broker.inboxes[self.shard].send(Op::Insert(Box::new(insert)));
         }
         Attachment { broker: self.broker.clone(), shard: self.shard, client, subscription, left: false }

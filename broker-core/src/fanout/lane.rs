@@ -31,6 +31,8 @@ pub(crate) struct Insert {
     pub(crate) subscriber: Arc<dyn Subscriber>,
     pub(crate) subscription: SubscriptionId,
     pub(crate) target: Target,
+    /// The reply that nothing of the subscription may precede.
+    pub(crate) reply: Option<Bytes>,
 }
 
 /// What is subscribed to.

@@ -99,13 +99,22 @@ impl Shard {
 
     /// Takes in what has come, and fans out one slice.
     pub(crate) fn step(&mut self, lane: &mut VecDeque<Op>, data: &mut VecDeque<Item>) {
+        self.step_within(lane, data, OFFERS_PER_SLICE);
+    }
+
+    /// The same with a slice of so many offers.
+    pub(crate) fn step_within(
+        &mut self,
+        lane: &mut VecDeque<Op>,
+        data: &mut VecDeque<Item>,
+        mut offers: usize,
+    ) {
         for op in lane.drain(..) {
             self.apply(op);
         }
         for item in data.drain(..) {
             self.enqueue(item);
         }
-        let mut offers = OFFERS_PER_SLICE;
         while offers > 0 {
             let Some(id) = self.ring.pop_front() else { break };
             let more = self.serve(id, &mut offers);
@@ -155,8 +164,11 @@ impl Shard {
     }
 
     fn insert(&mut self, insert: Insert) {
-        let Insert { subscriber, subscription, target } = insert;
+        let Insert { subscriber, subscription, target, reply } = insert;
         let client = subscriber.client();
+        if let Some(reply) = reply {
+            subscriber.notice(subscription, Notice::Begun(reply));
+        }
         match target {
             Target::Pattern(pattern) => {
                 let place = Place::Pattern(Box::new(pattern.clone()));

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use super::{Inner, shared::Shared, state::State};
 use crate::{
     message::Message,
@@ -118,13 +120,11 @@ impl State {
             }
             Notice::Ended(reply) => {
                 self.remove(shared, id);
-                if let Some(reply) = reply
-                    && !self.is_closing()
-                {
-                    self.control.push(reply);
-                    self.note_waiting();
+                if let Some(reply) = reply {
+                    self.push_reply(reply);
                 }
             }
+            Notice::Begun(reply) => self.push_reply(reply),
             // Nothing comes after the close frame.
             _ if self.is_closing() => return,
             notice => {
@@ -136,7 +136,7 @@ impl State {
                         queue.pull_due = false;
                         queue.push_live(position);
                     }
-                    Notice::Ended(_) => {}
+                    Notice::Begun(_) | Notice::Ended(_) => {}
                 }
                 if !queue.is_empty() {
                     self.schedule(id);
@@ -144,5 +144,13 @@ impl State {
             }
         }
         self.flush_now(shared);
+    }
+
+    /// A shard cannot wait for room: the session has.
+    fn push_reply(&mut self, reply: Bytes) {
+        if !self.is_closing() {
+            self.control.push(reply);
+            self.note_waiting();
+        }
     }
 }

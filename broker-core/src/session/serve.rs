@@ -155,7 +155,7 @@ impl Session {
         }
         let begun = state.begin(command, 0).await?;
         let outcome = begun.outcome;
-        state.attach(begun);
+        state.attach(begun, None);
         Ok(outcome)
     }
 
@@ -270,10 +270,16 @@ impl SessionState {
             expires: self.expires.map(|at| at.saturating_duration_since(Instant::now())),
             subscribed,
         };
-        // The reply is in the outbox before the first message can be.
-        self.reply(id, Reply::Connected(Box::new(reply))).await;
+        let reply = Reply::Connected(Box::new(reply));
+        if begun.is_empty() {
+            self.reply(id, reply).await;
+            return Ok(());
+        }
+        let mut reply = self.encode_reply(id, &reply).await;
+        // What is begun anew ends before the reply, which comes before the first message.
+        self.subscriptions.retain(|(held, _)| begun.iter().all(|anew| *anew.subject.text() != **held));
         for subscription in begun {
-            self.attach(subscription);
+            self.attach(subscription, reply.take());
         }
         Ok(())
     }

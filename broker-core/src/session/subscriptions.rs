@@ -1,5 +1,7 @@
 //! What a client subscribes to.
 
+use bytes::Bytes;
+
 use super::{CommandError, ErrorCode, Reply, RequestId, SubscribeCommand, serve::SessionState};
 use crate::{
     broker::Begun,
@@ -12,9 +14,8 @@ impl SessionState {
     pub(super) async fn subscribe(&mut self, id: Option<RequestId>, command: SubscribeCommand) {
         match self.begin(command, 0).await {
             Ok(begun) => {
-                // The reply is in the outbox before the first message can be.
-                self.reply(id, Reply::Subscribed(begun.outcome)).await;
-                self.attach(begun);
+                let reply = self.encode_reply(id, &Reply::Subscribed(begun.outcome)).await;
+                self.attach(begun, reply);
             }
             Err(error) => self.reply(id, error.into()).await,
         }
@@ -49,21 +50,26 @@ impl SessionState {
         }
     }
 
-    pub(super) fn attach(&mut self, begun: Begun) {
+    /// Gives a subscription to its shard, which hands the reply over when nothing of the topic's earlier
+    /// subscription can follow any more, and nothing of this one has come.
+    pub(super) fn attach(&mut self, begun: Begun, reply: Option<Bytes>) {
         let name = begun.subject.text();
         self.subscriptions.retain(|(held, _)| *held != name);
-        self.subscriptions.push((name, begun.attach(&self.outbox)));
+        self.subscriptions.push((name, begun.attach(&self.outbox, reply)));
+    }
+
+    /// A reply for the shard to hand over. The shard cannot wait: a client that does not read its replies
+    /// waits here.
+    pub(super) async fn encode_reply(&mut self, id: Option<RequestId>, reply: &Reply) -> Option<Bytes> {
+        let reply = id.map(|_| self.outbox.encode(Frame::Reply { id, reply }))?;
+        self.room(reply.len()).await;
+        Some(reply)
     }
 
     pub(super) async fn unsubscribe(&mut self, id: Option<RequestId>, topic: &str) {
         match self.subscriptions.iter().position(|(name, _)| **name == *topic) {
             Some(index) => {
-                let reply = Frame::Reply { id, reply: &Reply::Unsubscribed };
-                let reply = id.map(|_| self.outbox.encode(reply));
-                if let Some(reply) = &reply {
-                    // The shard cannot wait: a client that does not read its replies waits here.
-                    self.room(reply.len()).await;
-                }
+                let reply = self.encode_reply(id, &Reply::Unsubscribed).await;
                 let (_, attachment) = self.subscriptions.swap_remove(index);
                 // The shard hands the reply over when nothing of the topic can follow any more.
                 attachment.leave(reply);
