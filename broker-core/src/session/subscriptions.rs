@@ -55,6 +55,11 @@ impl SessionState {
     pub(super) fn attach(&mut self, begun: Begun, reply: Option<Bytes>) {
         let name = begun.subject.text();
         self.subscriptions.retain(|(held, _)| *held != name);
+        // Most connections have one or two: a vector's first growth makes room for four.
+        let (held, room) = (self.subscriptions.len(), self.subscriptions.capacity());
+        if held == room {
+            self.subscriptions.reserve_exact(held.max(1));
+        }
         self.subscriptions.push((name, begun.attach(&self.outbox, reply)));
     }
 
