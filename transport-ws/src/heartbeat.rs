@@ -62,14 +62,16 @@ impl Heartbeat {
         self.paused.get_or_insert(now);
     }
 
-    /// The connection is read again. The time since [`pause`](Self::pause) counts for nothing.
-    pub(crate) fn resume(&mut self, now: Tick) {
-        let Some(start) = self.paused.take() else { return };
+    /// The connection is read again. The time since [`pause`](Self::pause), when it was paused at all, counts for
+    /// nothing; gives when that was.
+    pub(crate) fn resume(&mut self, now: Tick) -> Option<Tick> {
+        let start = self.paused.take()?;
         self.heard = self.heard.put_off(start, now);
         if let Ping::Written(at) = self.ping {
             // A ping that was written while nothing was read starts its clock now.
             self.ping = Ping::Written(at.put_off(start.max(at), now));
         }
+        Some(start)
     }
 
     /// What is due. Ask only after all that had come was read.

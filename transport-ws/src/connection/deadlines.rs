@@ -84,8 +84,10 @@ impl Deadlines {
 
     /// Reading goes on.
     pub(super) fn resume(&mut self) {
-        self.heartbeat.resume(self.timer.coarse_now());
-        self.message = self.message.max(self.timer.coarse_now());
+        let now = self.timer.coarse_now();
+        if let Some(start) = self.heartbeat.resume(now) {
+            self.message = self.message.put_off(start, now);
+        }
         self.stale = true;
     }
 
