@@ -16,7 +16,7 @@ pub(super) struct Budgets {
     subscribe_quota: Quota,
     history_quota: Quota,
     burst: u32,
-    /// Commands that were refused since the last one that was not.
+    /// Commands that were refused, less those that were not.
     refused: u32,
 }
 
@@ -42,7 +42,9 @@ impl Budgets {
 
     pub(super) fn take_command(&mut self) -> Result<(), CommandError> {
         let taken = take(&self.commands, "commands");
-        self.refused = if taken.is_ok() { 0 } else { self.refused.saturating_add(1) };
+        // One that gets through now and then forgives one refusal: what the budget lets pass is no sign of moderation.
+        self.refused =
+            if taken.is_ok() { self.refused.saturating_sub(1) } else { self.refused.saturating_add(1) };
         taken
     }
 
