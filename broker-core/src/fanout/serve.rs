@@ -25,9 +25,10 @@ impl Shard {
     pub(super) fn serve(&mut self, id: TopicId, offers: &mut usize) -> bool {
         let Some(topic) = self.topics.get_mut(&id) else { return false };
         if topic.turn.is_none() {
-            if topic.patterns_seen != self.patterns_generation {
+            if topic.names_changed || topic.patterns_seen != self.patterns_generation {
                 topic.by_pattern = by_pattern(topic, &self.patterns, &self.subs);
                 topic.patterns_seen = self.patterns_generation;
+                topic.names_changed = false;
             }
             let skipped = topic.begin_turn();
             self.context.inbox.release(skipped);
@@ -45,7 +46,7 @@ impl Shard {
             unflushed: more_follows.then_some(&mut self.unflushed),
             outcome: Outcome::default(),
         };
-        let stale = topic.patterns_seen != self.patterns_generation;
+        let stale = topic.names_changed || topic.patterns_seen != self.patterns_generation;
         let everybody = topic.exact.len() + topic.by_pattern.len();
         while *offers > 0 && turn.cursor < everybody {
             let key = match topic.exact.get(turn.cursor) {
@@ -113,8 +114,9 @@ impl Slice<'_> {
     /// when its connection has subscribed by name meanwhile, and will read it from the log.
     fn still_matches(&self, key: SubKey, topic: &ShardTopic, work: &Work) -> bool {
         let Some(sub) = self.subs.get(key) else { return false };
-        let Place::Pattern(pattern) = &sub.place else { return false };
-        if !pattern.matches(topic.state.name()) {
+        let Place::Pattern(held) = &sub.place else { return false };
+        // What has come since may stand where another one was; what it gets begins after the turn.
+        if held.since > topic.patterns_seen || !held.pattern.matches(topic.state.name()) {
             return false;
         }
         let by_name = self.subs.by_name(sub.client, topic.state.id()).map(|sub| &sub.progress);

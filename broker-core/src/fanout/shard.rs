@@ -13,7 +13,7 @@ use rustc_hash::FxHashMap;
 use super::{
     inbox::{Inbox, Item},
     lane::{Insert, Op, Target},
-    subs::{CatchUp, Place, Progress, Sub, Subs},
+    subs::{ByPattern, CatchUp, Place, Progress, Sub, Subs},
     topic::ShardTopic,
 };
 use crate::{
@@ -171,11 +171,12 @@ impl Shard {
         }
         match target {
             Target::Pattern(pattern) => {
-                let place = Place::Pattern(Box::new(pattern.clone()));
+                self.patterns_generation += 1;
+                let since = self.patterns_generation;
+                let place = Place::Pattern(Box::new(ByPattern { pattern: pattern.clone(), since }));
                 let sub = Sub { subscriber, client, id: subscription, place, progress: Progress::Live };
                 let key = self.subs.insert(sub);
                 self.patterns.insert(pattern, key);
-                self.patterns_generation += 1;
             }
             Target::Topic { topic: state, begin } => {
                 let id = state.id();
@@ -189,7 +190,7 @@ impl Shard {
                 };
                 let key = self.subs.insert(sub);
                 let topic = self.topics.entry(id).or_insert_with(|| ShardTopic::new(state));
-                topic.patterns_seen = u64::MAX;
+                topic.names_changed = true;
                 let subs = &mut self.subs;
                 let index = topic.add_exact(key, |moved, index| set_index(subs, moved, index));
                 set_index(subs, key, index);
@@ -227,18 +228,19 @@ impl Shard {
         let Some(key) = self.subs.find(client, subscription) else { return };
         let Some(sub) = self.subs.remove(key) else { return };
         match sub.place {
-            Place::Pattern(pattern) => {
+            Place::Pattern(held) => {
+                let pattern = held.pattern;
                 self.patterns.remove(&pattern, |held| *held == key);
                 self.patterns_generation += 1;
                 if self.context.table.patterns.remove(&pattern, self.context.index) {
-                    (self.context.left)(Left::Pattern(*pattern));
+                    (self.context.left)(Left::Pattern(pattern));
                 }
             }
             Place::Topic { topic: id, index } => {
                 if let Some(topic) = self.topics.get_mut(&id) {
                     let subs = &mut self.subs;
                     topic.remove_exact(index as usize, |moved, index| set_index(subs, moved, index));
-                    topic.patterns_seen = u64::MAX;
+                    topic.names_changed = true;
                     let last = topic.state.sequencer().remove_subscriber(self.context.index);
                     if last {
                         (self.context.left)(Left::Topic(topic.state.clone()));

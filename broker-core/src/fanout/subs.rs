@@ -33,7 +33,14 @@ pub(super) enum Place {
         /// Where it stands in the topic's list.
         index: u32,
     },
-    Pattern(Box<TopicPattern>),
+    Pattern(Box<ByPattern>),
+}
+
+/// A subscription to a pattern.
+pub(super) struct ByPattern {
+    pub(super) pattern: TopicPattern,
+    /// The generation of the shard's patterns that it came with.
+    pub(super) since: u64,
 }
 
 /// How far a subscription is with its topic.

@@ -27,6 +27,8 @@ pub(super) struct ShardTopic {
     /// a connection that is subscribed by name; as of a generation of the shard's patterns.
     pub(super) by_pattern: Vec<SubKey>,
     pub(super) patterns_seen: u64,
+    /// Since then the subscriptions by name have changed.
+    pub(super) names_changed: bool,
     /// What waits.
     pub(super) pending: VecDeque<Item>,
     pub(super) turn: Option<Box<Turn>>,
@@ -68,6 +70,7 @@ impl ShardTopic {
             exact: Vec::new(),
             by_pattern: Vec::new(),
             patterns_seen: u64::MAX,
+            names_changed: false,
             pending: VecDeque::new(),
             turn: None,
             fanned: None,
