@@ -23,7 +23,7 @@ pub(crate) struct Client {
 pub(crate) struct Closed {
     /// `None`: the Close frame had none.
     pub(crate) code: Option<u16>,
-    /// All text frames before it, as JSON.
+    /// All text frames before it, as JSON, or as a string where they are none.
     pub(crate) before: Vec<Value>,
 }
 
@@ -56,15 +56,11 @@ impl Client {
         assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
     }
 
-    /// Makes the kernel's buffers of this side small, so that it takes little before the server has to wait.
+    /// Makes the kernel's buffers of this side small, so that it takes little before the server has to wait. They hold
+    /// two segments of the loopback: with less, what is read later would come at a crawl.
     pub(crate) fn shrink(&self) {
-        sockopt::set_socket_recv_buffer_size(&self.stream, 4096).unwrap();
-        sockopt::set_socket_send_buffer_size(&self.stream, 4096).unwrap();
-    }
-
-    /// Makes room again, to read a lot.
-    pub(crate) fn grow(&self) {
-        sockopt::set_socket_recv_buffer_size(&self.stream, 1 << 20).unwrap();
+        sockopt::set_socket_recv_buffer_size(&self.stream, 128 << 10).unwrap();
+        sockopt::set_socket_send_buffer_size(&self.stream, 128 << 10).unwrap();
     }
 
     /// Sends all of it, whether the server still wants it or not.
@@ -130,7 +126,7 @@ impl Client {
         let code = loop {
             match self.frame() {
                 Some(Frame::Close(code)) => break code,
-                Some(Frame::Text(text)) => before.push(serde_json::from_str(&text).unwrap()),
+                Some(Frame::Text(text)) => before.push(serde_json::from_str(&text).unwrap_or(text.into())),
                 Some(Frame::Binary(_) | Frame::Ping | Frame::Pong(_)) => {}
                 None => panic!("the stream ended without a Close frame, after {before:?}"),
             }

@@ -1,10 +1,17 @@
 //! Plain mode, where a refusal is an HTTP status.
 
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::client::{Client, http, upgrade};
 use crate::frame::{BINARY, Frame, TEXT, header, masked};
 use crate::server::undisturbed;
+
+/// A topic's last segment that nobody else has.
+fn unused() -> usize {
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    NEXT.fetch_add(1, Ordering::Relaxed)
+}
 
 pub(crate) fn all(address: SocketAddr) {
     let long = format!("/ws?topic={}", "a".repeat(256));
@@ -27,7 +34,7 @@ pub(crate) fn all(address: SocketAddr) {
     }
 
     // Frames are payloads, whatever they look like.
-    let mut client = Client::open(address, "/ws?topic=plain");
+    let mut client = Client::open(address, &format!("/ws?topic=plain.{}", unused()));
     for text in ["{", r#"{"subscribe":{"topic":"other"}}"#, ""] {
         client.text(text);
         assert_eq!(client.frame(), Some(Frame::Text(text.into())));

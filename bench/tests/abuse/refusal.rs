@@ -22,7 +22,7 @@ pub(crate) fn text(command: impl Into<String>, code: &'static str) -> Refusal {
     let what: String = command.into();
     Refusal {
         frame: masked(TEXT, what.as_bytes()),
-        has_id: what.starts_with(r#"{"id":9"#),
+        has_id: [r#"{"id":9,"#, r#"{"id":9}"#].iter().any(|id| what.starts_with(id)),
         code,
         field: None,
         over: None,
