@@ -11,7 +11,7 @@ use crate::{
 
 const ROUNDS: usize = 1000;
 /// The allocator takes its room in these.
-const WARM_UP: usize = 100;
+const WARM_UP: usize = 30;
 const AT_ONCE: usize = 4;
 /// Bytes of resident memory.
 const GROWS_AT_MOST: u64 = 16 << 20;

@@ -33,15 +33,10 @@ fn is_refused(address: SocketAddr, bytes: &[u8]) {
 pub(crate) fn all(address: SocketAddr) {
     for text in WRONG.into_iter().chain(CUT) {
         is_refused(address, &masked(TEXT, text));
-        for at in 0..=text.len() {
-            let parts = [masked(FIRST_TEXT, &text[..at]), masked(LAST, &text[at..])];
-            is_refused(address, &parts.concat());
-        }
     }
     for text in WRONG {
-        // Noticed before the message has ended, or the frame.
-        is_refused(address, &masked(FIRST_TEXT, text));
-        is_refused(address, &[header(TEXT, 60_000), xor(text)].concat());
+        // Noticed before the message has ended, and before the frame has.
+        is_refused(address, &[masked(FIRST_TEXT, b""), header(MORE, 60_000), xor(text)].concat());
     }
     for text in CUT {
         is_refused(address, &[masked(FIRST_TEXT, text), masked(MORE, b""), masked(LAST, b"")].concat());
@@ -53,9 +48,25 @@ fn xor(text: &[u8]) -> Vec<u8> {
     masked(TEXT, text).split_off(6)
 }
 
+fn in_fragments(address: SocketAddr) {
+    for text in WRONG.into_iter().chain(CUT) {
+        for at in 0..=text.len() {
+            let parts = [masked(FIRST_TEXT, &text[..at]), masked(LAST, &text[at..])];
+            is_refused(address, &parts.concat());
+        }
+    }
+    for text in WRONG {
+        is_refused(address, &masked(FIRST_TEXT, text));
+        is_refused(address, &[header(TEXT, 60_000), xor(text)].concat());
+    }
+}
+
 #[test]
 fn text_that_is_not_utf8_ends_the_connection() {
-    undisturbed(&[], |server| all(server.address));
+    undisturbed(&[], |server| {
+        all(server.address);
+        in_fragments(server.address);
+    });
 }
 
 #[test]
