@@ -234,6 +234,9 @@ impl Begun {
     /// Gives the subscription to its shard: from now on its messages reach the outbox, after the reply.
     pub(crate) fn attach(mut self, outbox: &Outbox, reply: Option<bytes::Bytes>) -> Attachment {
         let subscription = outbox.add(self.subject.clone(), self.policy, self.queue_limit);
+        if let Some(position) = self.outcome.position {
+            outbox.begins_after(subscription, position);
+        }
         if let Some(target) = self.target.take() {
             let insert = Insert { subscriber: outbox.as_subscriber(), subscription, target, reply };
             self.broker.inboxes[self.shard].send(Op::Insert(Box::new(insert)));

@@ -10,6 +10,8 @@
 //! are bounded in bytes, and all queues of the process as well. What meets a full queue is subject to the
 //! [`OverflowPolicy`](crate::topic::OverflowPolicy) of its topic.
 
+#[cfg(all(test, not(loom)))]
+mod bounds;
 mod budget;
 mod control;
 #[cfg(all(test, loom))]
@@ -42,7 +44,7 @@ pub(crate) use shared::{OutboxLimits, Shared};
 use state::State;
 
 use crate::{
-    message::Frame,
+    message::{Frame, Position},
     session::{ClientId, CloseReason},
     subscriber::{Subscriber, SubscriptionId},
     sync::Mutex,
@@ -194,6 +196,13 @@ impl Outbox {
     /// Makes room for a subscription. Before the shard knows of it, nothing is offered for it.
     pub(crate) fn add(&self, subject: Subject, policy: OverflowPolicy, limit: usize) -> SubscriptionId {
         self.inner.state.lock().add(Queue::new(subject, policy, limit))
+    }
+
+    /// Says before which position nothing of a subscription is missing.
+    pub(crate) fn begins_after(&self, subscription: SubscriptionId, position: Position) {
+        if let Some(queue) = self.inner.state.lock().queue(subscription) {
+            queue.went_out(Some(position));
+        }
     }
 
     pub(crate) fn as_subscriber(&self) -> Arc<dyn Subscriber> {

@@ -112,6 +112,21 @@ impl Queue {
         self.messages
     }
 
+    /// Entries, conflated places, and the limit of messages.
+    #[cfg(all(test, not(loom)))]
+    pub(super) fn lengths(&self) -> (usize, usize, usize) {
+        (self.entries.len(), self.keys.as_ref().map_or(0, |keys| keys.holes), self.limit as usize)
+    }
+
+    #[cfg(all(test, not(loom)))]
+    pub(super) fn largest(&self, shared: &super::shared::Shared) -> usize {
+        let messages = self.entries.iter().filter_map(|entry| match entry {
+            Entry::Message(message) => Some(super::state::charge_of(shared, message)),
+            _ => None,
+        });
+        messages.max().unwrap_or(0)
+    }
+
     pub(super) fn is_full(&self) -> bool {
         self.messages >= self.limit
     }
@@ -121,9 +136,9 @@ impl Queue {
         matches!(self.subject, Subject::Topic(_))
     }
 
-    /// Notes that a message went out past the queue.
+    /// Notes up to where everything went out or was given up. What a pattern brings has no one order of positions.
     pub(super) fn went_out(&mut self, position: Option<Position>) {
-        if position.is_some() {
+        if position.is_some() && matches!(self.subject, Subject::Topic(_)) {
             self.after = position;
         }
     }
@@ -171,13 +186,17 @@ impl Queue {
         if self.messages == 0 {
             return None;
         }
-        let mut gap: Option<Box<Gap>> = None;
+        let (mut before, mut gap): (Option<Box<Gap>>, Option<Box<Gap>>) = (None, None);
         let mut live = None;
         let dropped = loop {
             match self.pop_entry()? {
                 Entry::Message(message) => break message,
                 Entry::Gap(held) => merge(&mut gap, *held),
                 Entry::Live(position) => {
+                    // What is missing of the past is told before the word that all of it has come.
+                    if let Some(gap) = gap.take() {
+                        merge(&mut before, *gap);
+                    }
                     live = Some(position);
                     self.went_out(live);
                 }
@@ -193,6 +212,9 @@ impl Queue {
         }
         if let Some(position) = live {
             self.push_front(Entry::Live(position));
+        }
+        if let Some(gap) = before {
+            self.push_front(Entry::Gap(gap));
         }
         self.went_out(dropped.position());
         Some(dropped)
@@ -382,6 +404,9 @@ impl Queue {
     }
 
     fn first_position(&self) -> Option<Position> {
+        if let Subject::Pattern(_) = self.subject {
+            return None;
+        }
         self.entries.iter().find_map(|entry| match entry {
             Entry::Message(message) => Some(message.position()),
             Entry::Gap(_) => Some(None),
@@ -390,6 +415,9 @@ impl Queue {
     }
 
     fn last_queued(&self) -> Option<Position> {
+        if let Subject::Pattern(_) = self.subject {
+            return None;
+        }
         let queued = self.entries.iter().rev().find_map(|entry| match entry {
             Entry::Message(message) => message.position(),
             Entry::Cursor(position) | Entry::Live(position) => Some(*position),

@@ -66,6 +66,11 @@ pub(super) struct Closing {
 }
 
 impl State {
+    #[cfg(all(test, not(loom)))]
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     pub(super) fn is_closing(&self) -> bool {
         self.closing.is_some()
     }

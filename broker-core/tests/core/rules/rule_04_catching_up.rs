@@ -261,7 +261,7 @@ async fn rule_4_patterns_are_live_only_and_their_overflow_is_never_a_resync() {
     node.publish_numbers("log.a", 1..=10).await;
     client.settle().await;
     client.wire.open();
-    let mut expected = vec!["log.* gap missed=7 ?..8 slow".to_owned()];
+    let mut expected = vec!["log.* gap missed=7 ?..? slow".to_owned()];
     expected.extend(numbers("log.a", 8..=10));
     assert_eq!(client.read().await, expected);
     assert_eq!(node.broker.stats().resyncs, 0);
