@@ -12,6 +12,8 @@ pub mod outbox;
 pub mod policy;
 pub mod publish;
 pub mod session;
+#[cfg(all(test, not(loom)))]
+mod simulator;
 mod stats;
 pub mod subscriber;
 pub mod subscription;

@@ -1,0 +1,605 @@
+//! One seed: a broker, its clients, and what happens to them.
+
+use std::{
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, Waker},
+    time::Duration,
+};
+
+use tokio::time::Instant;
+
+use super::{
+    client::{Client, Serving},
+    frames::{Flag, Socket, Table},
+    reader::Reader,
+    shards::Shards,
+    track::Begun,
+    truth::{Retains, Sent, Topic, Truth},
+    view::Request,
+};
+use futures_util::FutureExt;
+
+use crate::{
+    Broker,
+    backend::HistoryQuery,
+    message::{Epoch, Payload, Position},
+    policy,
+    publish::PublishError,
+    session::{
+        ClientId, CloseKind, CloseReason, Command, Handshake, PublishCommand, Start, SubscribeCommand,
+    },
+    topic::{OverflowPolicy, TopicConfig, TopicName},
+};
+
+pub(super) const TOPICS: [&str; 6] = ["e.a", "e.b", "e.c", "l.a", "l.b", "l.c"];
+const PATTERNS: [&str; 5] = ["e.*", "l.*", "*.a", "e.b", ">"];
+const POLICIES: [OverflowPolicy; 5] = [
+    OverflowPolicy::DropOldest,
+    OverflowPolicy::DropNewest,
+    OverflowPolicy::ConflateByKey,
+    OverflowPolicy::Disconnect,
+    OverflowPolicy::Resync,
+];
+
+type Publishing = Pin<Box<dyn Future<Output = Result<(), PublishError>>>>;
+
+/// A publish of the app that may have to wait.
+struct Publisher {
+    future: Publishing,
+    sending: Option<Sending>,
+    flag: Arc<Flag>,
+}
+
+/// A message that is on its way to be accepted.
+struct Sending {
+    topics: Vec<&'static str>,
+    sent: Sent,
+}
+
+pub(super) struct World {
+    pub(super) rng: fastrand::Rng,
+    pub(super) broker: Broker,
+    shards: Shards,
+    pub(super) truth: Truth,
+    clients: Vec<Client>,
+    readers: Vec<Reader>,
+    publishers: Vec<Publisher>,
+    sending: Vec<Sending>,
+    formats: Vec<(crate::message::Format, Arc<Table>)>,
+    published: u64,
+    /// Read by readers that are gone.
+    read_messages: u64,
+    next_uid: u64,
+    began: std::time::Instant,
+    large: bool,
+    trace: bool,
+}
+
+macro_rules! note {
+    ($world:expr, $($text:tt)*) => {
+        if $world.trace {
+            eprintln!("  {}", format_args!($($text)*));
+        }
+    };
+}
+
+pub(super) async fn run(seed: u64, trace: bool) {
+    let mut world = World::new(seed, trace).await;
+    let steps = world.rng.usize(20..900);
+    for _ in 0..steps {
+        world.act().await;
+        world.check();
+    }
+    note!(world, "-- now everything is let through");
+    world.settle().await;
+    world.finish().await;
+}
+
+fn pick<T: Copy>(rng: &mut fastrand::Rng, of: &[T]) -> T {
+    of[rng.usize(..of.len())]
+}
+
+impl World {
+    async fn new(seed: u64, trace: bool) -> Self {
+        let mut rng = fastrand::Rng::with_seed(seed);
+        fastrand::seed(rng.u64(..));
+        let mut truth = Truth::default();
+        let mut builder = Broker::builder().policy(policy::Open).shards(rng.usize(1..=3)).limits(|limits| {
+            limits.queue_messages = pick(&mut rng, &[1, 2, 3, 5, 8, 64]);
+            limits.queue_bytes = pick(&mut rng, &[1, 300, 1000, 1 << 20, 1 << 20]);
+            limits.total_queue_bytes = pick(&mut rng, &[1, 1000, 4000, 1 << 28, 1 << 28]);
+            limits.control_bytes = pick(&mut rng, &[1024, 2048, 64 << 10]);
+            limits.topics_per_publish = 3;
+            limits.inbox_messages = pick(&mut rng, &[3, 5, 4096]);
+            limits.inbox_bytes = pick(&mut rng, &[100, 1000, 4 << 20]);
+            limits.commands_per_second = std::num::NonZeroU32::MAX;
+            limits.commands_burst = std::num::NonZeroU32::MAX;
+            limits.subscribes_per_second = std::num::NonZeroU32::MAX;
+        });
+        for name in TOPICS {
+            let (topic, config) = configure(&mut rng, name);
+            builder = builder.topic(name, config);
+            truth.topics.push(topic);
+        }
+        let broker = builder.start().await.unwrap_or_else(|error| panic!("{error}"));
+        let tables = [Arc::new(Table::new(0)), Arc::new(Table::new(40))];
+        let formats = tables
+            .map(|table| (broker.register(table.clone()).unwrap_or_else(|error| panic!("{error}")), table));
+        let mut world = Self {
+            shards: Shards::take(&broker),
+            large: rng.u8(..) < 8,
+            rng,
+            broker,
+            truth,
+            clients: Vec::new(),
+            readers: Vec::new(),
+            publishers: Vec::new(),
+            sending: Vec::new(),
+            formats: formats.into(),
+            published: 0,
+            read_messages: 0,
+            next_uid: 0,
+            began: std::time::Instant::now(),
+            trace,
+        };
+        note!(world, "limits: {:?}", world.broker.limits());
+        for topic in &world.truth.topics {
+            note!(world, "{topic:?}");
+        }
+        world.connect().await;
+        world
+    }
+
+    async fn act(&mut self) {
+        match self.rng.u8(..100) {
+            0..3 => self.connect().await,
+            3..20 => self.publish(),
+            20..32 => self.command(),
+            32..44 => self.poll_session(),
+            44..56 => self.poll_outbox(),
+            56..64 => self.give_room(),
+            64..80 => {
+                let (shard, offers) = (self.rng.usize(..8), self.rng.usize(1..12));
+                note!(self, "shard {shard}: {offers} offers");
+                self.shards.step(shard, offers);
+            }
+            80..86 => self.poll_publisher(false),
+            86..88 => self.subscribe_within(),
+            88..94 => self.read(),
+            94 => self.end_one(),
+            95 => {
+                let time = Duration::from_millis(self.rng.u64(..600));
+                tokio::time::advance(time).await;
+            }
+            96 => self.drop_one(),
+            _ => tokio::task::yield_now().await,
+        }
+    }
+
+    async fn connect(&mut self) {
+        if self.clients.iter().filter(|client| !client.is_done()).count() >= 5 {
+            return;
+        }
+        let (format, table) = self.formats[self.rng.usize(..2)].clone();
+        let connected = self.broker.connect(Handshake::new("sim"), &format).await;
+        let (session, outbox) = connected.unwrap_or_else(|error| panic!("{error}"));
+        let socket = (self.rng.u8(..3) > 0).then(Arc::<Socket>::default);
+        note!(self, "{} connects, socket: {}", outbox.client(), socket.is_some());
+        self.clients.push(Client::new(session, outbox, socket, table));
+    }
+
+    fn message(&mut self) -> (Payload, Sending) {
+        self.next_uid += 1;
+        let length = match self.rng.u8(..10) {
+            0 if self.large => self.rng.usize(8..40_000),
+            0..3 => self.rng.usize(8..300),
+            _ => 8,
+        };
+        let mut bytes = vec![0; length];
+        bytes[..8].copy_from_slice(&self.next_uid.to_be_bytes());
+        let ids: Vec<ClientId> = self.clients.iter().map(|client| client.view.client).collect();
+        let ids: Vec<ClientId> =
+            ids.into_iter().chain(self.readers.iter().filter_map(Reader::client)).collect();
+        let mut except = Vec::new();
+        if !ids.is_empty() && self.rng.u8(..6) == 0 {
+            except.push(pick(&mut self.rng, &ids));
+            except.push(pick(&mut self.rng, &ids));
+        }
+        let mut topics = vec![pick(&mut self.rng, &TOPICS)];
+        if topics[0].starts_with('e') && self.rng.u8(..6) == 0 {
+            let first = topics[0];
+            topics.extend(TOPICS[..3].iter().filter(|name| **name != first));
+            topics.truncate(self.rng.usize(2..=3));
+        }
+        let key = (self.rng.u8(..3) > 0).then(|| self.rng.u8(..3));
+        let sent = Sent {
+            uid: self.next_uid,
+            key,
+            except,
+            several: topics.len() > 1,
+            weight: length + usize::from(key.is_some()),
+            at: Instant::now(),
+        };
+        (Payload::binary(bytes), Sending { topics, sent })
+    }
+
+    fn publish(&mut self) {
+        if self.publishers.len() >= 6 {
+            return self.poll_publisher(false);
+        }
+        let (payload, sending) = self.message();
+        let mut publish = self.broker.publish(sending.topics[0], payload);
+        if let Some(key) = sending.sent.key {
+            publish = publish.key(key.to_string());
+        }
+        publish = sending.sent.except.iter().fold(publish, |publish, client| publish.except(*client));
+        publish = sending.topics[1..].iter().fold(publish, |publish, topic| publish.also(*topic));
+        let future: Publishing = if self.rng.bool() {
+            Box::pin(async move { publish.await.map(drop) })
+        } else {
+            Box::pin(async move { publish.report().await.map(drop) })
+        };
+        self.publishers.push(Publisher { future, sending: Some(sending), flag: Flag::raised() });
+        self.poll_publisher(false);
+    }
+
+    fn poll_publisher(&mut self, woken: bool) {
+        if self.publishers.is_empty() {
+            return;
+        }
+        let index = self.rng.usize(..self.publishers.len());
+        self.poll_publisher_at(index, woken);
+    }
+
+    /// False when it was not polled.
+    fn poll_publisher_at(&mut self, index: usize, woken: bool) -> bool {
+        let publisher = &mut self.publishers[index];
+        if !publisher.flag.lower() && woken {
+            return false;
+        }
+        let waker = Waker::from(publisher.flag.clone());
+        let polled = publisher.future.as_mut().poll(&mut Context::from_waker(&waker));
+        let accepted = self.accepted();
+        if accepted > 0 {
+            let sending = self.publishers[index].sending.take();
+            self.accept(sending.unwrap_or_else(|| panic!("a message is accepted twice")));
+        }
+        if let Poll::Ready(result) = polled {
+            result.unwrap_or_else(|error| panic!("{error}"));
+            let publisher = self.publishers.swap_remove(index);
+            assert!(publisher.sending.is_none(), "published, but not accepted");
+        }
+        true
+    }
+
+    /// How many messages were accepted since the last call.
+    fn accepted(&mut self) -> u64 {
+        let now = self.broker.inner().totals.published.get();
+        now - std::mem::replace(&mut self.published, now)
+    }
+
+    fn accept(&mut self, sending: Sending) {
+        note!(self, "accepted on {:?}: {:?}", sending.topics, sending.sent);
+        for name in sending.topics {
+            let index = self.truth.index(name);
+            let sent = Sent { at: Instant::now(), ..sending.sent.clone() };
+            self.truth.accept(index, sent);
+            self.learn_epoch(index);
+        }
+    }
+
+    fn learn_epoch(&mut self, index: usize) {
+        let topic = &mut self.truth.topics[index];
+        if topic.retains.is_some() && topic.epoch.is_none() {
+            let name = TopicName::new(topic.name).unwrap_or_else(|error| panic!("{error}"));
+            let page = self.broker.inner().backend.history(&name, HistoryQuery::Latest).now_or_never();
+            topic.epoch = page.and_then(Result::ok).map(|page| page.epoch);
+        }
+    }
+
+    fn client(&mut self) -> Option<usize> {
+        let ready: Vec<usize> = (0..self.clients.len()).filter(|at| !self.clients[*at].is_done()).collect();
+        (!ready.is_empty()).then(|| pick(&mut self.rng, &ready))
+    }
+
+    fn command(&mut self) {
+        let Some(at) = self.client() else { return };
+        if self.clients[at].is_ending() {
+            return;
+        }
+        let name =
+            if self.rng.u8(..4) == 0 { pick(&mut self.rng, &PATTERNS) } else { pick(&mut self.rng, &TOPICS) };
+        let (request, command) = match self.rng.u8(..10) {
+            0..5 => {
+                let start = self.start(name, self.clients[at].view.positions.get(name).copied());
+                let request = Request::Subscribe { name: name.to_owned(), start, begun: None };
+                (request, Command::Subscribe(SubscribeCommand::starting(name, start)))
+            }
+            5..7 => (
+                Request::Unsubscribe { name: name.to_owned() },
+                Command::Unsubscribe { topic: name.to_owned() },
+            ),
+            7..9 => {
+                let (payload, mut sending) = self.message();
+                let topics = sending.topics.iter().map(|&name| name.to_owned()).collect();
+                let mut publish = PublishCommand::to_topics(topics, payload);
+                publish.key = sending.sent.key.map(|key| key.to_string());
+                publish.echo = self.rng.bool();
+                let client = self.clients[at].view.client;
+                sending.sent.except = if publish.echo { Vec::new() } else { vec![client] };
+                self.sending.push(sending);
+                (Request::Publish(self.next_uid), Command::Publish(publish))
+            }
+            _ => (Request::Ping, Command::Ping),
+        };
+        note!(self, "{} asks {command:?}", self.clients[at].view.client);
+        self.clients[at].send(request, command);
+    }
+
+    fn start(&mut self, name: &str, known: Option<Position>) -> Start {
+        if !name.starts_with("l.") || name.contains('*') {
+            return Start::Live;
+        }
+        let topic = self.truth.topic(name);
+        let (top, epoch) = (topic.top() as u64, topic.epoch);
+        match self.rng.u8(..10) {
+            0..2 => Start::Live,
+            2 => Start::Earliest,
+            3 => Start::Latest,
+            4..6 => Start::Last(self.rng.u64(..10)),
+            6 => Start::After(Position::new(Epoch::new(7), self.rng.u64(..=top))),
+            7 if known.is_some() => known.map_or(Start::Live, Start::After),
+            _ => match epoch {
+                Some(epoch) => Start::After(Position::new(epoch, self.rng.u64(..=top + 1))),
+                None => Start::Live,
+            },
+        }
+    }
+
+    fn begun(&mut self, name: &str, start: Start) -> Begun {
+        // A message's age is told by the wall clock, which goes on while the broker's stands still.
+        let now = Instant::now() + self.began.elapsed() + Duration::from_millis(2);
+        let topic = self.truth.topics.iter().find(|topic| topic.name == name);
+        Begun {
+            start,
+            tops: self.truth.topics.iter().map(Topic::top).collect(),
+            floor: topic.map_or(0, |topic| topic.floor(now)),
+            latest: topic.map_or_else(Vec::new, Topic::latest),
+            conflates: None,
+            resyncs: None,
+        }
+    }
+
+    fn poll_session(&mut self) {
+        if let Some(at) = self.client() {
+            self.poll_session_at(at, true);
+        }
+    }
+
+    /// False when it was not polled.
+    fn poll_session_at(&mut self, at: usize, always: bool) -> bool {
+        let Some(serving) = self.clients[at].poll_session(always) else { return false };
+        // A transport serves some commands, then flushes.
+        if !always || self.rng.bool() {
+            self.clients[at].outbox.flush();
+        }
+        let (Serving::Midway(id) | Serving::Done(id)) = serving else { return true };
+        let request = self.clients[at].view.requests.get(&id).cloned();
+        if self.accepted() > 0 {
+            let Some(Request::Publish(uid)) = request else { panic!("accepted, but not asked for") };
+            let index = self.sending.iter().position(|sending| sending.sent.uid == uid);
+            let sending = self.sending.swap_remove(index.unwrap_or_else(|| panic!("accepted twice")));
+            self.accept(sending);
+        } else if let (Serving::Done(_), Some(Request::Subscribe { name, start, .. })) = (serving, request) {
+            note!(self, "{} is subscribed to {name}", self.clients[at].view.client);
+            let begun = self.begun(&name, start);
+            self.clients[at].view.began(id, begun);
+        }
+        true
+    }
+
+    fn poll_outbox(&mut self) {
+        let Some(at) = self.client() else { return };
+        let max = pick(&mut self.rng, &[1, 100, 1000, 64 << 10]);
+        self.clients[at].poll_outbox(true, max);
+        self.clients[at].read(&self.truth, self.trace);
+    }
+
+    fn give_room(&mut self) {
+        let Some(at) = self.client() else { return };
+        let Some(socket) = &self.clients[at].socket else { return };
+        match self.rng.u8(..100) {
+            0 => {
+                note!(self, "the socket of {} breaks", self.clients[at].view.client);
+                socket.break_off();
+            }
+            1..20 => socket.give_room(1 << 30, usize::MAX),
+            _ => {
+                let (room, per_write) =
+                    (self.rng.usize(..400), pick(&mut self.rng, &[1, 13, 50, usize::MAX]));
+                note!(self, "{} bytes of room for {}", room, self.clients[at].view.client);
+                socket.give_room(room, per_write);
+            }
+        }
+        self.clients[at].read(&self.truth, self.trace);
+    }
+
+    fn subscribe_within(&mut self) {
+        if self.readers.len() >= 4 {
+            return;
+        }
+        let name =
+            if self.rng.u8(..4) == 0 { pick(&mut self.rng, &PATTERNS) } else { pick(&mut self.rng, &TOPICS) };
+        let start = self.start(name, None);
+        let policy = (self.rng.bool()).then(|| pick(&mut self.rng, &POLICIES));
+        let queue = (self.rng.bool()).then(|| self.rng.usize(1..6));
+        note!(self, "a reader of {name}, {start:?}, {policy:?}, {queue:?}");
+        let subscribe = if name.contains(['*', '>']) {
+            self.broker.subscribe_pattern(name)
+        } else {
+            self.broker.subscribe(name)
+        };
+        self.readers.push(Reader::new(subscribe, name, start, policy, queue));
+    }
+
+    fn read(&mut self) {
+        if self.readers.is_empty() {
+            return;
+        }
+        let at = self.rng.usize(..self.readers.len());
+        let most = self.rng.usize(1..5);
+        self.read_at(at, most, true);
+    }
+
+    /// False when it was not polled.
+    fn read_at(&mut self, at: usize, most: usize, always: bool) -> bool {
+        let begun = self.begun(self.readers[at].name, self.readers[at].start);
+        self.readers[at].poll(&self.truth, begun, most, always, self.trace)
+    }
+
+    fn end_one(&mut self) {
+        let Some(at) = self.client() else { return };
+        let id = self.clients[at].view.client;
+        let how = self.rng.u8(..4);
+        note!(self, "{id} is ended: {how}");
+        match how {
+            0 => drop(self.broker.disconnect(id, CloseReason::new(CloseKind::Kicked))),
+            1 => self.clients[at].outbox.finish(CloseReason::new(CloseKind::Draining)),
+            2 => {
+                self.clients[at].outbox.close(CloseReason::new(CloseKind::Normal));
+                self.clients[at].close(CloseKind::Normal.into());
+            }
+            _ => {}
+        }
+    }
+
+    /// Gives up a reader, or a publish that may not have been accepted yet.
+    fn drop_one(&mut self) {
+        if self.rng.bool() && !self.readers.is_empty() {
+            let at = self.rng.usize(..self.readers.len());
+            note!(self, "the reader of {} is dropped", self.readers[at].name);
+            self.read_messages += self.readers.swap_remove(at).messages();
+        } else if !self.publishers.is_empty() {
+            let at = self.rng.usize(..self.publishers.len());
+            let publisher = self.publishers.swap_remove(at);
+            note!(self, "a publish is dropped, accepted: {}", publisher.sending.is_none());
+        }
+    }
+
+    /// What must hold at any time.
+    fn check(&self) {
+        let mut bytes = 0;
+        for outbox in self
+            .clients
+            .iter()
+            .map(|client| &client.outbox)
+            .chain(self.readers.iter().filter_map(Reader::outbox))
+        {
+            bytes += outbox.check_bounds();
+        }
+        // A reader that was dropped is forgotten here at once, and by its shard when that comes to it.
+        assert!(self.broker.stats().queued_bytes >= bytes, "the budget is what the queues hold");
+    }
+
+    /// Lets everything through, waking nobody who was not woken.
+    async fn settle(&mut self) {
+        for client in &self.clients {
+            if let Some(socket) = &client.socket {
+                socket.give_room(1 << 30, usize::MAX);
+            }
+        }
+        for round in 0.. {
+            assert!(round < 20_000, "it goes on and on: {:?}", self.broker.stats());
+            let mut moved = self.shards.step_all();
+            for at in 0..self.clients.len() {
+                moved |= self.poll_session_at(at, false);
+                moved |= self.clients[at].poll_outbox(false, 64 << 10);
+                self.clients[at].read(&self.truth, self.trace);
+            }
+            for at in (0..self.publishers.len()).rev() {
+                moved |= self.poll_publisher_at(at, true);
+            }
+            for at in 0..self.readers.len() {
+                moved |= self.read_at(at, usize::MAX, false);
+            }
+            for _ in 0..4 {
+                tokio::task::yield_now().await;
+            }
+            self.check();
+            if !moved {
+                // A session that was let go on last may not have been flushed.
+                if self.clients.iter().any(|client| !client.is_done() && client.flush()) {
+                    continue;
+                }
+                return;
+            }
+        }
+    }
+
+    async fn finish(&mut self) {
+        assert!(self.publishers.is_empty(), "a publisher waits for ever");
+        let stats = self.broker.stats();
+        note!(self, "{stats:?}");
+        for client in self.clients.iter_mut().filter(|client| !client.is_done()) {
+            note!(self, "the end of {}", client.view.client);
+            client.view.end(&self.truth);
+        }
+        for reader in &mut self.readers {
+            reader.end(&self.truth);
+        }
+        assert_eq!(stats.queued, 0);
+        let gone = stats.delivered + stats.conflated + stats.dropped + stats.discarded + stats.resynced;
+        assert_eq!(stats.offered, gone + stats.hidden, "accounted for: {stats:?}");
+        let seen: u64 = self.clients.iter().map(|client| client.view.messages).sum();
+        let seen = seen + self.read_messages + self.readers.iter().map(Reader::messages).sum::<u64>();
+        let cut = self.clients.iter().filter(|client| client.is_cut()).count() as u64;
+        assert!(
+            (seen..=seen + cut).contains(&stats.delivered),
+            "{seen} of {} arrived, {cut} cut",
+            stats.delivered
+        );
+        self.readers.clear();
+        for client in &mut self.clients {
+            client.close(CloseKind::Normal.into());
+        }
+        self.settle().await;
+        let stats = self.broker.stats();
+        assert_eq!(
+            (stats.subscriptions, stats.queued, stats.queued_bytes),
+            (0, 0, 0),
+            "something stays behind"
+        );
+        assert!(stats.shard_depths.iter().all(|depth| *depth == 0), "permits are missing: {stats:?}");
+    }
+}
+
+fn configure(rng: &mut fastrand::Rng, name: &'static str) -> (Topic, TopicConfig) {
+    let mut config = TopicConfig::new();
+    let retains = name.starts_with('l').then(|| Retains {
+        messages: pick(rng, &[1, 2, 3, 8, 50]),
+        bytes: pick(rng, &[1, 100, 1 << 20, 1 << 20]),
+        ttl: pick(rng, &[Duration::from_secs(1), Duration::from_secs(3600)]),
+        latest: pick(rng, &[0, 1, 2, 5]),
+    });
+    if let Some(retains) = retains {
+        config = config.history(retains.messages).history_bytes(retains.bytes).history_ttl(retains.ttl);
+        config = config.latest(retains.latest);
+    }
+    if rng.u8(..4) > 0 {
+        config = config.overflow(pick(rng, &POLICIES));
+    }
+    if rng.bool() {
+        config = config.queue_messages(rng.usize(1..6));
+    }
+    let policy = config.overflow_policy();
+    let topic = Topic {
+        name,
+        retains,
+        conflates: policy == OverflowPolicy::ConflateByKey,
+        resyncs: policy == OverflowPolicy::Resync,
+        sent: Vec::new(),
+        epoch: None,
+    };
+    (topic, config)
+}
