@@ -78,7 +78,10 @@ impl Shard {
     }
 
     fn after_turn(&mut self, id: TopicId) {
-        let is_unused = self.topics.get(&id).is_some_and(|t| t.is_unused() && t.by_pattern.is_empty());
+        let is_unused = self
+            .topics
+            .get(&id)
+            .is_some_and(|t| t.is_unused() && t.by_pattern.is_empty() && !t.is_awaited(self.context.index));
         if is_unused {
             self.topics.remove(&id);
         } else {

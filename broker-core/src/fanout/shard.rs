@@ -199,8 +199,14 @@ impl Shard {
                 if let Some(gap) = begin.gap {
                     subscriber.notice(subscription, Notice::Gap(gap));
                 }
-                let is_behind =
-                    served.is_some_and(|s| s.epoch == begin.after.epoch && s.offset > begin.after.offset);
+                // What came since it began may have been fanned out to nobody, and the log replaced meanwhile.
+                let is_behind = served.is_some_and(|served| {
+                    if served.epoch == begin.after.epoch {
+                        served.offset > begin.after.offset
+                    } else {
+                        topic.state.sequencer().log().is_some_and(|log| log.epoch() != begin.after.epoch)
+                    }
+                });
                 let progress = if begin.announced || is_behind {
                     Progress::CatchingUp(Box::new(CatchUp { snapshot: begin.snapshot, after: begin.after }))
                 } else if served == Some(begin.after) {
@@ -245,7 +251,7 @@ impl Shard {
                     if last {
                         (self.context.left)(Left::Topic(topic.state.clone()));
                     }
-                    if topic.is_unused() {
+                    if topic.is_unused() && !topic.is_awaited(self.context.index) {
                         self.topics.remove(&id);
                     }
                 }
@@ -267,7 +273,8 @@ impl Shard {
     /// Forgets topics that have no subscribers by name, when there are too many of them.
     pub(super) fn forget_unused(&mut self) {
         if self.topics.len() > REMEMBERED_TOPICS {
-            self.topics.retain(|_, topic| !topic.is_unused() || topic.in_ring);
+            let index = self.context.index;
+            self.topics.retain(|_, topic| !topic.is_unused() || topic.in_ring || topic.is_awaited(index));
         }
     }
 

@@ -82,6 +82,11 @@ impl ShardTopic {
         self.exact.is_empty() && self.pending.is_empty() && self.turn.is_none()
     }
 
+    /// Subscriptions have begun, and are on their way here: they have to find how far this shard is.
+    pub(super) fn is_awaited(&self, shard: usize) -> bool {
+        self.state.sequencer().has_subscribers_on(shard)
+    }
+
     /// Up to here everything has been fanned out, or is about to be to those whom the turn
     /// has not reached yet.
     pub(super) fn served_through(&self) -> Option<Position> {

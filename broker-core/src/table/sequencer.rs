@@ -102,6 +102,11 @@ impl Sequencer {
         self.subscribers.iter().any(|count| *count > 0)
     }
 
+    /// Whether some are on this shard, or on their way there.
+    pub(crate) fn has_subscribers_on(&self, shard: usize) -> bool {
+        self.subscribers.get(shard).is_some_and(|count| *count > 0)
+    }
+
     /// Nothing would be lost if the topic were given up.
     pub(crate) fn is_idle(&self) -> bool {
         !self.has_subscribers() && !self.asked && matches!(self.tail, Tail::None)

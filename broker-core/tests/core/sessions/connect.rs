@@ -12,7 +12,9 @@ use fanfare_core::{
     topic::TopicConfig,
 };
 
-use crate::support::{Node, idle};
+use tokio::sync::watch;
+
+use crate::support::{Handle, Node, Remote, idle};
 
 /// Wants to see a token, in the handshake or in the `connect` command.
 struct Tokens;
@@ -157,4 +159,100 @@ async fn the_app_can_disconnect_a_client_by_its_name() {
     drop(client);
     idle().await;
     assert!(!node.broker.disconnect(name, CloseKind::Kicked.into()));
+}
+
+/// Decides on `slow`, and on who connects as `slow`, when it is told to.
+struct Slow(watch::Sender<bool>);
+
+impl Slow {
+    fn new() -> (Self, watch::Sender<bool>) {
+        let decide = watch::Sender::new(false);
+        (Self(decide.clone()), decide)
+    }
+
+    async fn decided(&self) {
+        let _ = self.0.subscribe().wait_for(|decided| *decided).await;
+    }
+}
+
+#[async_trait]
+impl Policy for Slow {
+    async fn connect(&self, handshake: &Handshake) -> Result<Admission, Refusal> {
+        if handshake.credential() == Some("slow") {
+            self.decided().await;
+        }
+        Ok(Admission::Accept(Identity::anonymous()))
+    }
+
+    fn authorize<'a>(&'a self, _: &'a Identity, action: Action<'a>) -> Verdict<'a> {
+        match action {
+            Action::Subscribe(topic) if topic.as_str() == "slow" => Verdict::later(async {
+                self.decided().await;
+                Ok(())
+            }),
+            _ => Verdict::allow(),
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_comes_while_another_subscription_of_the_same_command_is_decided_on_is_not_missed() {
+    let (policy, decide) = Slow::new();
+    let log = TopicConfig::new().history(10);
+    let node = Node::start(|broker| broker.policy(policy).topic("log", log)).await;
+    let mut client = node.client().await;
+    let publisher = node.clone();
+    tokio::spawn(async move {
+        // The first subscription has begun by now, and no shard knows of it.
+        idle().await;
+        publisher.publish_numbers("log", 1..=3).await;
+        idle().await;
+        decide.send_replace(true);
+    });
+    let wanted = vec![SubscribeCommand::live("log"), SubscribeCommand::live("slow")];
+    let lines = client.call(connect(None, wanted)).await;
+    assert_eq!(lines[1..], ["log#1 1", "log#2 2", "log#3 3", "log live #3"], "{lines:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_log_that_is_replaced_before_the_shard_knows_the_subscription_is_told() {
+    let (policy, decide) = Slow::new();
+    let remote = Remote::new();
+    let node = Node::start(|broker| {
+        let log = TopicConfig::new().history(10);
+        broker.policy(policy).topic("log", log).backend(Handle(remote.clone()))
+    })
+    .await;
+    node.publish_numbers("log", 1..=2).await;
+    let mut client = node.client().await;
+    let (other, publisher) = (remote.clone(), node.clone());
+    tokio::spawn(async move {
+        idle().await;
+        other.lose("log");
+        publisher.publish_numbers("log", 3..=3).await;
+        idle().await;
+        decide.send_replace(true);
+    });
+    let wanted = vec![SubscribeCommand::live("log"), SubscribeCommand::live("slow")];
+    let lines = client.call(connect(None, wanted)).await;
+    assert!(lines[1].contains("epoch"), "{lines:?}");
+    assert_eq!(lines[2..], ["log#1 3", "log live #1"], "{lines:?}");
+    node.publish_numbers("log", 4..=4).await;
+    assert_eq!(client.read().await, ["log#2 4"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_is_being_admitted_when_draining_begins_is_refused() {
+    let (policy, decide) = Slow::new();
+    let node = Node::start(|broker| broker.policy(policy)).await;
+    let arriving = node.clone();
+    let arriving =
+        tokio::spawn(async move { arriving.connect(Handshake::new("test").with_token("slow")).await.err() });
+    idle().await;
+    let broker = node.broker.clone();
+    let draining = tokio::spawn(async move { broker.drain(Duration::from_secs(10)).await });
+    idle().await;
+    decide.send_replace(true);
+    assert!(matches!(arriving.await.unwrap(), Some(fanfare_core::ConnectError::Draining)));
+    assert!(draining.await.unwrap(), "nobody is left to wait for");
 }
