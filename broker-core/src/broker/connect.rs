@@ -105,6 +105,10 @@ impl Broker {
         let shard = inner.next_shard();
         let outbox = Outbox::new(inner.outbox(client, shard, Some(format.clone())));
         place.name(client, outbox.clone());
+        // Draining closes those that are known by their names: one that began during the admission may have missed this one.
+        if inner.is_draining() {
+            return Err(ConnectError::Draining);
+        }
         let mut session = Session::new(inner.clone(), outbox.clone(), shard, place, handshake);
         if let Admission::Accept(identity) = admission {
             session.admit(identity).await?;
