@@ -131,21 +131,30 @@ impl Inner {
     }
 
     pub(crate) async fn start_backend(&self) -> Result<(), BackendError> {
-        let ingress = Ingress { node: self.node, broker: self.this.clone() };
-        self.backend.start(ingress).await?;
+        self.backend.start(self.ingress()).await?;
         self.backend_state.send_replace(BackendState::Up);
         Ok(())
     }
 
     pub(super) fn start_backend_in_background(&self) {
-        let this = self.this.clone();
+        // The task keeps no broker alive: one whose backend never starts still ends with its last handle.
+        let (this, backend, ingress) = (self.this.clone(), self.backend.clone(), self.ingress());
         let task = tokio::spawn(async move {
+            let started = backend.start(ingress).await;
             let Some(inner) = this.upgrade() else { return };
-            if let Err(error) = inner.start_backend().await {
-                tracing::error!(target: "fanfare::backend", error = &error as &dyn std::error::Error, "the backend does not start");
+            match started {
+                // What was subscribed to meanwhile is wanted now.
+                Ok(()) => inner.backend_state(BackendState::Up),
+                Err(error) => {
+                    tracing::error!(target: "fanfare::backend", error = &error as &dyn std::error::Error, "the backend does not start");
+                }
             }
         });
         self.tasks.lock().push(task);
+    }
+
+    fn ingress(&self) -> Ingress {
+        Ingress { node: self.node, broker: self.this.clone() }
     }
 
     pub(crate) fn weak(&self) -> Weak<Self> {

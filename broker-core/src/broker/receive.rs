@@ -195,19 +195,20 @@ impl Inner {
     /// Something of a topic, or of any topic, was lost on the way to this node.
     pub(crate) fn lost(&self, topic: Option<&TopicName>) {
         let topics = match topic {
-            Some(name) => self.table.find(name).into_iter().collect(),
+            Some(name) => self.topic_for_receiving(name).into_iter().collect(),
             None => self.table.all(),
         };
         if topic.is_none() {
             self.tell_patterns_lost();
         }
         for state in topics {
-            if !state.is_logged() {
+            if state.sequencer().log().is_some() {
+                if let Some(broker) = self.weak().upgrade() {
+                    tokio::spawn(async move { broker.backfill(&state).await });
+                }
+            } else if !state.is_logged() || topic.is_some() {
+                // Who is subscribed to a logged topic by a pattern alone has no log to read it from.
                 self.tell_lost(&state, topic.is_none());
-            } else if state.sequencer().log().is_some()
-                && let Some(broker) = self.weak().upgrade()
-            {
-                tokio::spawn(async move { broker.backfill(&state).await });
             }
         }
     }
@@ -218,8 +219,8 @@ impl Inner {
         self.push_all(topic, shards, Cost::default(), || Event::Lost(gap.clone()));
     }
 
-    /// Tells the subscribers of an ephemeral topic that messages were lost; by name only, where those by
-    /// pattern are told anyway.
+    /// Tells the subscribers of a topic whose log is not held here that messages were lost; by name only, where
+    /// those by pattern are told anyway.
     pub(super) fn tell_lost(&self, topic: &Arc<TopicState>, by_name_only: bool) {
         let mut sequencer = topic.sequencer();
         sequencer.forget_origins();

@@ -3,11 +3,13 @@
 use std::sync::Arc;
 
 use fanfare_core::{
+    Broker,
     backend::{
         Incoming, NodeId, Origin,
         memory::{HubNode, MemoryHub},
     },
     message::MessageParts,
+    policy::Open,
     topic::{OverflowPolicy, TopicConfig},
 };
 
@@ -113,6 +115,16 @@ async fn rule_7_what_a_backend_reports_as_lost_is_read_again_or_told() {
     assert_eq!(received(&mut log).await, ["log#3 3"]);
     assert_eq!(received(&mut ephemeral).await, ["gap missed=? ?..? backend"]);
     assert_eq!(received(&mut other).await, ["gap missed=? ?..? backend"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn rule_7_a_pattern_is_told_of_what_a_backend_reports_as_lost_on_one_topic() {
+    let (remote, node) = remote_log().await;
+    let mut pattern = node.broker.subscribe_pattern("*").await.unwrap();
+    for topic in ["t", "log"] {
+        remote.ingress().lost(Some(&name(topic)));
+        assert_eq!(received(&mut pattern).await, ["gap missed=? ?..? backend"], "{topic}");
+    }
 }
 
 fn from(node: u64, stream: u64, seq: u64) -> Incoming {
@@ -246,4 +258,32 @@ async fn rule_7_a_gap_on_a_log_names_the_positions_around_it() {
     client.settle().await;
     client.wire.open();
     assert_eq!(client.read().await, ["log gap missed=4 3..8 slow", "log#8 8", "log#9 9"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn rule_7_who_subscribed_before_the_backend_had_started_is_told_and_gets_what_comes_after() {
+    let remote = Remote::new();
+    remote.starts.shut();
+    let broker = Broker::builder().policy(Open).shards(1).backend(Handle(remote.clone()));
+    let node = Node::of(broker.start_degraded().unwrap());
+    idle().await;
+    let mut topic = node.broker.subscribe("t").await.unwrap();
+    let mut pattern = node.broker.subscribe_pattern("p.*").await.unwrap();
+    remote.calls();
+    remote.starts.open();
+    idle().await;
+    assert_eq!(remote.calls(), ["subscribe p.*", "subscribe t"], "what failed before is asked for again");
+    assert_eq!(received(&mut topic).await, ["gap missed=? ?..? backend"]);
+    assert_eq!(received(&mut pattern).await, ["gap missed=? ?..? backend"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_broker_whose_backend_never_starts_ends_with_its_last_handle() {
+    let remote = Remote::new();
+    remote.starts.shut();
+    let broker = Broker::builder().policy(Open).backend(Handle(remote.clone())).start_degraded().unwrap();
+    idle().await;
+    drop(broker);
+    idle().await;
+    assert_eq!(Arc::strong_count(&remote), 1, "nothing of the broker is left");
 }

@@ -74,6 +74,7 @@ pub(crate) struct Remote {
     logs: Mutex<HashMap<TopicName, FakeLog>>,
     calls: Mutex<Vec<String>>,
     down: AtomicBool,
+    pub(crate) starts: Gate,
     pub(crate) acks: Gate,
     pub(crate) subscribes: Gate,
     pub(crate) reads: Gate,
@@ -174,7 +175,7 @@ impl Remote {
 
     fn note(&self, call: String) -> Result<(), BackendError> {
         self.calls.lock().unwrap().push(call);
-        if self.down.load(Ordering::SeqCst) {
+        if self.down.load(Ordering::SeqCst) || self.ingress.lock().unwrap().is_none() {
             return Err(BackendError::new(BackendErrorKind::Unavailable, "test", "it is down"));
         }
         Ok(())
@@ -224,6 +225,7 @@ impl Backend for Remote {
     }
 
     async fn start(&self, ingress: Ingress) -> Result<(), BackendError> {
+        self.starts.pass().await;
         let (echo, mut echoes) = mpsc::channel(1024);
         *self.ingress.lock().unwrap() = Some(ingress.clone());
         *self.echo.lock().unwrap() = Some(echo);
