@@ -2,11 +2,14 @@
 
 use std::{num::NonZeroU32, time::Duration};
 
+/// About thirty years: what is longer could not be added to a point in time.
+pub(crate) const FOREVER: Duration = Duration::from_secs(30 * 365 * 24 * 3600);
+
 /// The bounds that a broker keeps. Each has a default, each can be set, none
 /// can be turned off: what is unbounded ends a process sooner or later.
 ///
 /// What a client can pass is answered by an error that names the field, the
-/// limit and the value.
+/// limit and the value. A 0 where nothing would work with it counts as 1.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Limits {
@@ -55,6 +58,24 @@ pub struct Limits {
     pub connections: usize,
     /// Topics that this node holds state for at once: 1,000,000.
     pub topics: usize,
+}
+
+impl Limits {
+    /// Lifts what would keep the broker from working at all to the least that works.
+    pub(crate) fn settle(&mut self) {
+        let least_one = [
+            &mut self.queue_messages,
+            &mut self.topics_per_publish,
+            &mut self.publishes_in_flight,
+            &mut self.history_page_messages,
+        ];
+        for limit in least_one {
+            *limit = (*limit).max(1);
+        }
+        // A publish to several topics takes a permit for each.
+        self.inbox_messages = self.inbox_messages.max(self.topics_per_publish);
+        self.authenticate_within = self.authenticate_within.min(FOREVER);
+    }
 }
 
 impl Default for Limits {

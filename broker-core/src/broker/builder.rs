@@ -193,8 +193,7 @@ impl BrokerBuilder {
         let policy = self.policy.ok_or(StartError::NoPolicy)?;
         let backend = self.backend.unwrap_or_else(|| Arc::new(MemoryBackend::new()));
         let mut limits = self.limits;
-        // A publish to several topics takes a permit for each.
-        limits.inbox_messages = limits.inbox_messages.max(limits.topics_per_publish);
+        limits.settle();
         let workers = || tokio::runtime::Handle::current().metrics().num_workers();
         let shards = self.shards.unwrap_or_else(workers).clamp(1, 64);
         let table = crate::table::Table::new(self.topics, self.default, limits.topics);

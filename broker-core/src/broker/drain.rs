@@ -5,7 +5,10 @@ use std::{sync::atomic::Ordering, time::Duration};
 use tokio::time::Instant;
 
 use super::Inner;
-use crate::session::{CloseKind, CloseReason};
+use crate::{
+    limits::FOREVER,
+    session::{CloseKind, CloseReason},
+};
 
 /// How often the end is looked for.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
@@ -19,7 +22,7 @@ impl Inner {
     }
 
     pub(super) async fn drain(&self, within: Duration) -> bool {
-        let deadline = Instant::now() + within;
+        let deadline = Instant::now() + within.min(FOREVER);
         self.draining.send_replace(true);
         // Commands are refused by now; what was committed is acknowledged and fanned out.
         let acknowledged = wait(deadline, || self.awaited.load(Ordering::SeqCst) == 0).await;

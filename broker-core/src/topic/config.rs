@@ -2,6 +2,8 @@
 
 use std::{num::NonZeroU32, time::Duration};
 
+use crate::limits::FOREVER;
+
 /// How the topics that a pattern matches behave. The most specific pattern of a
 /// broker wins as a whole: configurations are not merged.
 ///
@@ -37,24 +39,24 @@ impl TopicConfig {
         self
     }
 
-    /// Retains at most `bytes` bytes (payload, event, key and id): 4 MiB unless set.
+    /// Retains at most `bytes` bytes (payload, event, key and id): 4 MiB unless set. The topic becomes logged.
     #[must_use]
     pub fn history_bytes(mut self, bytes: usize) -> Self {
         self.history_mut().bytes = bytes;
         self
     }
 
-    /// Retains a message for at most this time: 1 hour unless set.
+    /// Retains a message for at most this time: 1 hour unless set. The topic becomes logged.
     #[must_use]
     pub fn history_ttl(mut self, ttl: Duration) -> Self {
-        self.history_mut().ttl = ttl;
+        self.history_mut().ttl = ttl.min(FOREVER);
         self
     }
 
-    /// How long a `message_id` is remembered: 2 minutes unless set.
+    /// How long a `message_id` is remembered: 2 minutes unless set. The topic becomes logged.
     #[must_use]
     pub fn idempotency_window(mut self, window: Duration) -> Self {
-        self.history_mut().idempotency_window = window;
+        self.history_mut().idempotency_window = window.min(FOREVER);
         self
     }
 

@@ -1,11 +1,11 @@
 //! Every limit that the core keeps: the code, the field, the limit and the value.
 
-use std::{net::IpAddr, num::NonZeroU32};
+use std::{net::IpAddr, num::NonZeroU32, time::Duration};
 
 use fanfare_core::{
     ConnectError, Limits,
     session::{
-        Command, CommandError, ErrorCode, Handshake, HistoryCommand, PublishCommand, SubscribeCommand,
+        Command, CommandError, ErrorCode, Handshake, HistoryCommand, PublishCommand, Start, SubscribeCommand,
     },
     topic::TopicConfig,
 };
@@ -255,4 +255,30 @@ async fn a_node_holds_so_many_topics() {
     assert_eq!(client.publish("log", "x").await, ["4: error backend_unavailable retry"]);
     client.unsubscribe("a").await;
     assert_eq!(client.subscribe("c").await, ["6: subscribed"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn limits_with_which_nothing_would_work_are_lifted_to_the_least_that_works() {
+    let node = limited(|limits| {
+        limits.queue_messages = 0;
+        limits.topics_per_publish = 0;
+        limits.publishes_in_flight = 0;
+        limits.history_page_messages = 0;
+        limits.authenticate_within = Duration::MAX;
+    })
+    .await;
+    let mut client = node.client().await;
+    assert_eq!(client.publish("log", "1").await, ["1: published #1"]);
+    assert_eq!(client.publish("log", "2").await, ["2: published #2"]);
+    let lines = client.subscribe_from("log", Start::Earliest).await;
+    assert_eq!(lines[1..], ["log#1 1", "log#2 2", "log live #2"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn for_ever_is_a_time_that_can_be_set() {
+    let log = TopicConfig::new().history_ttl(Duration::MAX).idempotency_window(Duration::MAX);
+    let node = Node::start(|broker| broker.topic("log", log)).await;
+    node.broker.publish("log", "1").message_id("one").await.unwrap();
+    assert!(node.broker.publish("log", "1").message_id("one").await.unwrap().duplicate);
+    assert!(node.broker.drain(Duration::MAX).await);
 }
