@@ -42,6 +42,16 @@ impl Uncarried {
         }
     }
 
+    /// Remembers what could not be said. What was lost since goes further, and stands for it.
+    fn put_back(&self, told: Lost) {
+        let mut lost = self.0.lock();
+        lost.any |= told.any;
+        for (name, last) in told.topics {
+            lost.topics.entry(name).or_insert(last);
+        }
+        lost.any |= lost.topics.len() > MAX_TOPICS;
+    }
+
     fn take(&self) -> Lost {
         std::mem::take(&mut self.0.lock())
     }
@@ -106,10 +116,7 @@ impl Inner {
         if let Err(error) = self.backend.control(None, lost.frame()).await {
             super::interest::report(&error);
             // Another time.
-            for (name, (stream, seq)) in lost.topics {
-                self.uncarried.note(name, Origin { node: self.node, stream, seq });
-            }
-            self.uncarried.0.lock().any |= lost.any;
+            self.uncarried.put_back(lost);
         }
     }
 
@@ -160,6 +167,21 @@ mod tests {
         for end in 2..frame.len() {
             assert_eq!(next_topic(&mut frame.slice(2..end)), None, "{end}");
         }
+    }
+
+    #[test]
+    fn what_could_not_be_said_does_not_hide_what_was_lost_since() {
+        let uncarried = Uncarried::default();
+        let origin = |seq| Origin { node: NodeId::new(1), stream: 7, seq };
+        uncarried.note(TopicName::new("a").unwrap(), origin(3));
+        uncarried.note(TopicName::new("b").unwrap(), origin(1));
+        let told = uncarried.take();
+        uncarried.note(TopicName::new("a").unwrap(), origin(5));
+        uncarried.put_back(told);
+        let lost = uncarried.take();
+        assert_eq!(lost.topics[&TopicName::new("a").unwrap()], (7, 5));
+        assert_eq!(lost.topics[&TopicName::new("b").unwrap()], (7, 1));
+        assert!(!lost.any);
     }
 
     #[test]
