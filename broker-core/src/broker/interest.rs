@@ -1,7 +1,7 @@
 //! What this node wants of its backend: a desired set, settled topic by topic.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::{Arc, Weak},
 };
 
@@ -21,9 +21,10 @@ use crate::{
 /// Gives up what nobody on this node wants any more, one after the other.
 #[derive(Default)]
 pub(crate) struct Janitor {
-    /// Topics by number and patterns by text: what has left twice is settled once.
+    /// What has left twice is settled once.
     topics: Mutex<FxHashMap<TopicId, Arc<TopicState>>>,
-    patterns: Mutex<Vec<TopicPattern>>,
+    /// Shards wait for this lock, so nothing is searched for under it.
+    patterns: Mutex<HashSet<TopicPattern>>,
     notify: Notify,
 }
 
@@ -34,10 +35,7 @@ impl Janitor {
                 self.topics.lock().insert(topic.id(), topic);
             }
             Left::Pattern(pattern) => {
-                let mut patterns = self.patterns.lock();
-                if !patterns.contains(&pattern) {
-                    patterns.push(pattern);
-                }
+                self.patterns.lock().insert(pattern);
             }
         }
         self.notify.notify_one();
@@ -46,26 +44,19 @@ impl Janitor {
     pub(super) async fn run(self: Arc<Self>, broker: Weak<Inner>) {
         loop {
             self.notify.notified().await;
-            loop {
+            // All at once: to look for one after the other in a table that empties takes ever longer.
+            let topics = std::mem::take(&mut *self.topics.lock());
+            let patterns = std::mem::take(&mut *self.patterns.lock());
+            for topic in topics.into_values() {
                 let Some(broker) = broker.upgrade() else { return };
-                let topic = {
-                    let mut topics = self.topics.lock();
-                    let id = topics.keys().next().copied();
-                    id.and_then(|id| topics.remove(&id))
-                };
-                let pattern = self.patterns.lock().pop();
-                if topic.is_none() && pattern.is_none() {
-                    break;
-                }
-                if let Some(topic) = topic {
-                    broker.give_up(&topic).await;
-                    let name = topic.name().clone();
-                    drop(topic);
-                    broker.table.close_if_idle(&name);
-                }
-                if let Some(pattern) = pattern {
-                    broker.give_up_pattern(&pattern).await;
-                }
+                broker.give_up(&topic).await;
+                let name = topic.name().clone();
+                drop(topic);
+                broker.table.close_if_idle(&name);
+            }
+            for pattern in patterns {
+                let Some(broker) = broker.upgrade() else { return };
+                broker.give_up_pattern(&pattern).await;
             }
         }
     }
