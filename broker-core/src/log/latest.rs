@@ -1,21 +1,23 @@
 //! The last value of each key.
 
-use std::{collections::BTreeMap, sync::Arc};
-
-use rustc_hash::FxHashMap;
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
 
 use crate::message::Message;
 
 /// The last message of each key, bounded by keys: the one written longest ago goes first.
 pub(super) struct Latest {
     max_keys: usize,
-    offsets: FxHashMap<Arc<str>, u64>,
+    /// Keys come from clients, so the hasher is a keyed one.
+    offsets: HashMap<Arc<str>, u64>,
     by_offset: BTreeMap<u64, Arc<Message>>,
 }
 
 impl Latest {
     pub(super) fn new(max_keys: usize) -> Self {
-        Self { max_keys, offsets: FxHashMap::default(), by_offset: BTreeMap::new() }
+        Self { max_keys, offsets: HashMap::new(), by_offset: BTreeMap::new() }
     }
 
     pub(super) fn is_empty(&self) -> bool {

@@ -1,9 +1,9 @@
 //! Many patterns, matched at once.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::slice;
 
-use rustc_hash::FxHashMap;
 use slab::Slab;
 
 use super::{TopicName, TopicPattern};
@@ -230,7 +230,8 @@ struct Node<T> {
     parent: usize,
     /// Whether the parent reaches this node by `*`.
     by_one: bool,
-    literals: FxHashMap<Box<str>, usize>,
+    /// Patterns come from clients, too, so the hasher is a keyed one.
+    literals: HashMap<Box<str>, usize>,
     one: Option<usize>,
     /// The pattern that ends at this node.
     here: Option<Entry<T>>,
@@ -247,7 +248,7 @@ struct Entry<T> {
 
 impl<T> Node<T> {
     fn new(parent: usize, by_one: bool) -> Self {
-        Self { parent, by_one, literals: FxHashMap::default(), one: None, here: None, rest: None }
+        Self { parent, by_one, literals: HashMap::new(), one: None, here: None, rest: None }
     }
 
     fn child(&self, segment: &str) -> Option<usize> {

@@ -1,8 +1,10 @@
 //! The `message_id`s that were seen lately.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::Arc,
+};
 
-use rustc_hash::FxHashMap;
 use tokio::time::Instant;
 
 use crate::message::Position;
@@ -16,7 +18,8 @@ type Scoped = (Option<Arc<str>>, Arc<str>);
 /// The ids of one topic, bounded by count and by time.
 #[derive(Default)]
 pub(super) struct SeenIds {
-    positions: FxHashMap<Scoped, Position>,
+    /// Ids come from clients, so the hasher is a keyed one.
+    positions: HashMap<Scoped, Position>,
     by_age: VecDeque<(Instant, Scoped)>,
 }
 

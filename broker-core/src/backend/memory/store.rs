@@ -2,6 +2,7 @@
 
 use std::{
     fmt,
+    hash::RandomState,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -10,7 +11,6 @@ use std::{
 
 use dashmap::DashMap;
 use parking_lot::Mutex;
-use rustc_hash::FxBuildHasher;
 use tokio::time::Instant;
 
 use super::ids::SeenIds;
@@ -28,9 +28,9 @@ const MAX_LOGS: usize = 1_000_000;
 const FIRST_SWEEP: usize = 1024;
 
 /// The logs of all topics. A log that has been empty for as long as it retains
-/// messages is given up, and its epoch with it.
+/// messages is given up, and its epoch with it. Names come from clients, so the hasher is a keyed one.
 pub(super) struct Store {
-    logs: DashMap<TopicName, Arc<Mutex<StoredLog>>, FxBuildHasher>,
+    logs: DashMap<TopicName, Arc<Mutex<StoredLog>>, RandomState>,
     sweep_at: AtomicUsize,
 }
 
