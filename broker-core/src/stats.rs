@@ -81,7 +81,7 @@ pub struct Stats {
     pub queued: u64,
     /// Bytes that wait in queues now.
     pub queued_bytes: usize,
-    /// Connections and in-process subscriptions that have something queued because they do not read: now.
+    /// Connections that have something waiting because they do not read: now.
     pub lagging: usize,
     /// Connections now.
     pub connections: usize,
