@@ -112,7 +112,7 @@ impl Config {
     /// the last address in `X-Forwarded-For` that is none of them. Nobody else's word is taken: the header is the
     /// client's to write.
     pub fn trusted_proxies(mut self, proxies: impl IntoIterator<Item = IpAddr>) -> Self {
-        self.trusted_proxies = proxies.into_iter().collect();
+        self.trusted_proxies = proxies.into_iter().map(|proxy| proxy.to_canonical()).collect();
         self
     }
 

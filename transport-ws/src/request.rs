@@ -108,7 +108,7 @@ mod tests {
     #[test]
     fn only_a_trusted_proxy_is_believed() {
         let config =
-            Config::new().trusted_proxies(["10.0.0.1".parse().unwrap(), "10.0.0.2".parse().unwrap()]);
+            Config::new().trusted_proxies(["10.0.0.1".parse().unwrap(), "::ffff:10.0.0.2".parse().unwrap()]);
         let seen = |peer, forwarded: &[&str]| from(peer, forwarded, &config);
         assert_eq!(seen("192.0.2.9", &["203.0.113.5"]).as_deref(), Some("192.0.2.9"));
         assert_eq!(seen("10.0.0.1", &["203.0.113.5"]).as_deref(), Some("203.0.113.5"));

@@ -29,6 +29,8 @@ pub(super) struct Deadlines {
     observed: Option<Instant>,
     /// The timer has to be set anew.
     stale: bool,
+    /// The timer was never set.
+    is_new: bool,
 }
 
 /// What the clock says.
@@ -46,7 +48,21 @@ impl Deadlines {
     pub(super) fn new(timer: Timer) -> Self {
         let now = timer.now();
         let heartbeat = Heartbeat::new(now);
-        Self { timer, heartbeat, began: now, message: now, session: None, observed: None, stale: true }
+        Self {
+            timer,
+            heartbeat,
+            began: now,
+            message: now,
+            session: None,
+            observed: None,
+            stale: true,
+            is_new: true,
+        }
+    }
+
+    /// Whether it is time to look at the clock, or nobody has yet. Takes no lock.
+    pub(super) fn are_due(&self) -> bool {
+        self.is_new || self.timer.is_due()
     }
 
     /// Takes over the session's own deadline, which commands move.
@@ -132,7 +148,7 @@ impl Deadlines {
             }
             Beat::Dead => return Due::End(End::Because(CloseKind::PongTimeout.into())),
         }
-        self.stale = false;
+        (self.stale, self.is_new) = (false, false);
         self.timer.arm(due, cx);
         Due::Nothing
     }

@@ -122,7 +122,15 @@ impl<L: Link> Connection<L> {
             side.deadlines.observe(session, &side.mount.config);
         }
         match side.poll_read(cx) {
-            Poll::Ready(turn) => Poll::Ready(Ok(turn)),
+            Poll::Ready(turn) => {
+                // A client that never stops sending does not stop the clock.
+                if side.deadlines.are_due()
+                    && let Poll::Ready(end) = side.poll_rest(cx)
+                {
+                    return Poll::Ready(Err(end));
+                }
+                Poll::Ready(Ok(turn))
+            }
             Poll::Pending => side.poll_rest(cx).map(Err),
         }
     }
@@ -203,10 +211,72 @@ impl<L: Link> Side<L> {
 
 #[cfg(test)]
 mod tests {
+    use std::{io, time::Duration};
+
     use fanfare_core::{Broker, policy::Open, session::Handshake};
     use tokio::net::TcpListener;
 
     use super::*;
+    use crate::Config;
+
+    /// A client that sends one ping after the other until it is closed.
+    struct Pings {
+        closed: bool,
+    }
+
+    impl Link for Pings {
+        fn poll_flush(&mut self, outbox: &Outbox, cx: &mut Context<'_>) -> Poll<CloseReason> {
+            loop {
+                match outbox.poll_pull(cx, 1024, &mut Vec::new()) {
+                    Poll::Ready(None) => {}
+                    Poll::Ready(Some(reason)) => {
+                        self.closed = true;
+                        return Poll::Ready(reason);
+                    }
+                    Poll::Pending => return Poll::Pending,
+                }
+            }
+        }
+
+        fn flush(&mut self, outbox: &Outbox, cx: &mut Context<'_>) {
+            let _ = self.poll_flush(outbox, cx);
+        }
+
+        fn poll_read(&mut self, _: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
+            if self.closed {
+                return Poll::Ready(Ok(0));
+            }
+            buf[..6].copy_from_slice(&[0x89, 0x80, 0, 0, 0, 0]);
+            Poll::Ready(Ok(6))
+        }
+
+        fn stalled_for(&self, _: &Outbox) -> Option<Duration> {
+            None
+        }
+
+        fn poll_end(&mut self, _: &mut Context<'_>) -> Poll<()> {
+            Poll::Ready(())
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_never_stops_sending_does_not_stop_the_clock() {
+        let broker = Broker::builder().policy(Open).start().await.unwrap();
+        let config = Config::new().idle_timeout(Duration::from_secs(5));
+        let mount = Arc::new(Mount::new(&broker).unwrap().configured(config));
+        let (session, outbox) = broker.connect(Handshake::new("ws"), &mount.v1).await.unwrap();
+        let client = Client { session, outbox, mode: Mode::V1, mount };
+        let mut connection = Connection::new(client, Pings { closed: false }, &[]);
+        let served = tokio::spawn(async move { connection.run().await });
+        for _ in 0..4 {
+            tokio::time::advance(Duration::from_secs(1)).await;
+            assert!(!served.is_finished());
+        }
+        for _ in 0..10 {
+            tokio::time::advance(Duration::from_secs(1)).await;
+        }
+        assert!(served.is_finished(), "nothing was asked for too long");
+    }
 
     #[tokio::test]
     async fn an_idle_connection_is_small() {
