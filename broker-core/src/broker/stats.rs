@@ -26,7 +26,10 @@ impl Inner {
             backfills: totals.backfills.get(),
             queued: self.budget.messages() as u64,
             queued_bytes: self.budget.used(),
-            lagging: outboxes.iter().filter(|outbox| outbox.queued() > 0 || outbox.stalled_for().is_some()).count(),
+            lagging: outboxes
+                .iter()
+                .filter(|outbox| outbox.queued() > 0 || outbox.stalled_for().is_some())
+                .count(),
             connections: self.registry.len(),
             subscriptions: self.subscriptions.load(Ordering::Relaxed),
             topics: self.table.len(),

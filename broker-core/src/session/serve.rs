@@ -383,11 +383,13 @@ impl SessionState {
             self.broker.hooks.run_disconnecting(client, &topics, &reason).await;
         }
         self.subscriptions.clear();
-        let broker = self.broker.clone();
-        drop(self);
+        // Its place is kept until the last hook has run: draining waits for it before it stops the backend.
+        let Self { broker, place, outbox, pending, .. } = *self;
+        drop((outbox, pending));
         if let Some(client) = &client {
             broker.hooks.run_disconnected(client, &reason).await;
         }
+        drop(place);
     }
 }
 

@@ -197,3 +197,26 @@ async fn rule_12_draining_nothing_is_done_at_once() {
     assert!(node.broker.drain(WITHIN).await);
     assert!(begun.elapsed() < Duration::from_secs(1));
 }
+
+#[tokio::test(start_paused = true)]
+async fn rule_12_the_last_hook_has_run_before_the_backend_is_stopped() {
+    let remote = Remote::new();
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let (hook, backend) = (seen.clone(), remote.clone());
+    let node = Node::start(|broker| {
+        broker.backend(Handle(remote.clone())).on_disconnected(move |_, _| {
+            let (hook, backend) = (hook.clone(), backend.clone());
+            async move {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+                hook.lock().unwrap().extend(backend.calls());
+            }
+        })
+    })
+    .await;
+    let client = node.client().await;
+    let draining = drain(&node).await;
+    leave(client).await;
+    assert!(draining.await.unwrap());
+    assert!(seen.lock().unwrap().is_empty(), "the hook ran before: {seen:?}");
+    assert_eq!(remote.calls(), ["shutdown"]);
+}
