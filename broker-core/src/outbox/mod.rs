@@ -8,7 +8,7 @@
 //!
 //! Each subscription has a queue, bounded in messages; all queues of a connection
 //! are bounded in bytes, and all queues of the process as well. What meets a full queue is subject to the
-//! [`OverflowPolicy`](crate::topic::OverflowPolicy) of its topic.
+//! [`OverflowPolicy`] of its topic.
 
 #[cfg(all(test, not(loom)))]
 mod bounds;

@@ -10,6 +10,7 @@
 
 mod client;
 mod frames;
+mod nodes;
 mod reader;
 mod shards;
 mod track;
@@ -27,6 +28,16 @@ const SEEDS: u64 = 300;
 
 #[test]
 fn the_law_holds_whatever_comes_between() {
+    play_all(|seed, trace| play(world::run(seed, trace)));
+}
+
+#[test]
+fn the_law_holds_between_nodes_that_are_cut_off() {
+    play_all(|seed, trace| play(nodes::run(seed, trace)));
+}
+
+/// Plays the seed of the environment, or all of them.
+fn play_all(play: impl Fn(u64, bool) + Sync) {
     if let Some(seed) = from_env("FANFARE_SIM_SEED") {
         return play(seed, true);
     }
@@ -56,10 +67,10 @@ fn the_law_holds_whatever_comes_between() {
     }
 }
 
-fn play(seed: u64, trace: bool) {
+fn play(world: impl Future<Output = ()>) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
     let runtime = runtime.unwrap_or_else(|error| panic!("{error}"));
-    runtime.block_on(tokio::task::unconstrained(world::run(seed, trace)));
+    runtime.block_on(tokio::task::unconstrained(world));
 }
 
 fn from_env(name: &str) -> Option<u64> {

@@ -45,6 +45,6 @@ impl Shards {
     }
 
     pub(super) fn step_all(&mut self) -> bool {
-        (0..self.shards.len()).fold(false, |moved, index| self.step(index, 256) || moved)
+        (0..self.shards.len()).map(|index| self.step(index, 256)).fold(false, |any, moved| any | moved)
     }
 }

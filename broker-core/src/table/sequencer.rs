@@ -137,7 +137,8 @@ impl Sequencer {
         if known && origin.seq <= before {
             return None;
         }
-        self.note(origin);
+        let first = self.heard(origin.node).filter(|_| known).map_or(origin.seq, |heard| heard.first);
+        self.note(origin, first);
         // Of a stream that is new here nothing was expected.
         Some(if known { origin.seq - before - 1 } else { 0 })
     }
@@ -145,26 +146,33 @@ impl Sequencer {
     /// What was lost of another node's messages, which says that it could not carry those up to
     /// this one: how many, if that can be known. `None` when the loss has been told.
     pub(crate) fn hear_of_loss(&mut self, origin: Origin) -> Option<Option<u64>> {
-        let told = match self.heard(origin.node) {
-            Some(heard) if !heard.is_known => None,
-            Some(heard) if heard.stream == origin.stream && heard.seq >= origin.seq => return None,
-            Some(heard) if heard.stream == origin.stream => Some(Some(origin.seq - heard.seq)),
-            _ => Some(None),
+        let heard = self.heard(origin.node).filter(|heard| heard.is_known && heard.stream == origin.stream);
+        let Some(&Heard { first, seq, .. }) = heard else {
+            self.note(origin, origin.seq);
+            return Some(None);
         };
-        self.note(origin);
-        told
+        if origin.seq < first {
+            // Its later messages were here before this word of what came before them.
+            self.note(Origin { seq, ..origin }, origin.seq);
+            return Some(None);
+        }
+        if origin.seq <= seq {
+            return None;
+        }
+        self.note(origin, first);
+        Some(Some(origin.seq - seq))
     }
 
     fn heard(&self, node: NodeId) -> Option<&Heard> {
         self.origins.iter().find(|heard| heard.node == node)
     }
 
-    fn note(&mut self, Origin { node, stream, seq }: Origin) {
+    fn note(&mut self, Origin { node, stream, seq }: Origin, first: u64) {
         self.origins.retain(|heard| heard.node != node);
         if self.origins.len() >= MAX_ORIGINS {
             self.origins.remove(0);
         }
-        self.origins.push(Heard { node, stream, seq, is_known: true });
+        self.origins.push(Heard { node, stream, first, seq, is_known: true });
     }
 
     /// It has been told that messages were lost, of whichever node: what they say next is not compared.
