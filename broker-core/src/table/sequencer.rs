@@ -48,6 +48,8 @@ pub(crate) enum Tail {
 struct Heard {
     node: NodeId,
     stream: u64,
+    /// From here on no number is missing that has not been told.
+    first: u64,
     seq: u64,
     /// Nothing was lost since without having been told.
     is_known: bool,
