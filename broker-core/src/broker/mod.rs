@@ -57,8 +57,13 @@ impl Broker {
         BrokerBuilder::default()
     }
 
-    /// Publishes a payload to a topic: await the result. See [`Publish`].
-    pub fn publish<T: Topic + ?Sized>(&self, topic: &T, payload: impl Into<Payload>) -> Publish {
+    /// Publishes a payload to a topic: await the result. See [`Publish`]. A topic whose payloads have a type takes
+    /// them with [`send`](Self::send), and nothing else: the compiler sees to it.
+    pub fn publish<T: Topic<Payload = Payload> + ?Sized>(
+        &self,
+        topic: &T,
+        payload: impl Into<Payload>,
+    ) -> Publish {
         Publish::new(self.clone(), topic.name(), Ok(payload.into()))
     }
 
@@ -69,7 +74,7 @@ impl Broker {
 
     /// Publishes any serde value as JSON: await the result. See [`Publish`].
     #[cfg(feature = "json")]
-    pub fn publish_json<T: Topic + ?Sized>(
+    pub fn publish_json<T: Topic<Payload = Payload> + ?Sized>(
         &self,
         topic: &T,
         value: &(impl serde::Serialize + ?Sized),
@@ -82,7 +87,7 @@ impl Broker {
     /// # Errors
     ///
     /// [`PublishError::Busy`] when publishing would have to wait; and all others.
-    pub fn try_publish<T: Topic + ?Sized>(
+    pub fn try_publish<T: Topic<Payload = Payload> + ?Sized>(
         &self,
         topic: &T,
         payload: impl Into<Payload>,

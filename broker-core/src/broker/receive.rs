@@ -11,7 +11,7 @@ use crate::{
     fanout::{Cost, Event, Item, Op, Reservation, Special, bits},
     log::TopicLog,
     message::{Gap, GapReason, LogPlace, Message, MessageParts, Position},
-    table::{Arrival, Sequencer, Tail, TopicState},
+    table::{Arrival, Sequencer, TopicState},
     topic::TopicName,
 };
 
@@ -187,7 +187,7 @@ impl Inner {
         let Some(retention) = topic.retention() else { return };
         let mut log = TopicLog::new(position.epoch, self.capabilities.dense_offsets, retention);
         log.skip_to(position.offset);
-        sequencer.tail = Tail::Ready(log);
+        sequencer.replace(log);
         let shards = sequencer.shards(topic.name(), &self.table.patterns);
         self.push_all(topic, shards, Cost::default(), || Event::NewEpoch(position));
     }
@@ -202,6 +202,9 @@ impl Inner {
             self.tell_patterns_lost();
         }
         for state in topics {
+            if state.sequencer().fill_again() {
+                continue;
+            }
             if state.sequencer().log().is_some() {
                 if let Some(broker) = self.weak().upgrade() {
                     tokio::spawn(async move { broker.backfill(&state).await });

@@ -1,7 +1,7 @@
 //! Reading again what a subscription has missed, page by page, at the subscriber's pace.
 
 use super::{
-    serve::{react, timed},
+    serve::{Watch, react, tell},
     shard::Shard,
     subs::{Place, Progress},
 };
@@ -36,11 +36,11 @@ impl Shard {
                 Next::Nothing => return,
                 Next::Gap(gap, after) => {
                     catch_up.after = after;
-                    sub.subscriber.notice(subscription, Notice::Gap(gap));
+                    tell(&*sub.subscriber, subscription, Notice::Gap(gap));
                 }
                 Next::Live(position) => {
                     sub.progress = Progress::Ahead(position);
-                    sub.subscriber.notice(subscription, Notice::Live(position));
+                    tell(&*sub.subscriber, subscription, Notice::Live(position));
                     return;
                 }
                 Next::Page(messages, after) => {
@@ -57,7 +57,7 @@ impl Shard {
                         more_follows: false,
                         page: true,
                     };
-                    let offer = timed(&self.context.totals, || sub.subscriber.offer(&batch));
+                    let offer = Watch::new(&self.context.totals).offer(&*sub.subscriber, &batch);
                     self.context.totals.offered.add(messages.len() as u64);
                     match (offer.then, &mut sub.progress) {
                         // Last values are not in the log's order: those that did not fit come next.

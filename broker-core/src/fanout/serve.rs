@@ -1,6 +1,9 @@
 //! One slice of one topic's turn.
 
-use std::time::{Duration, Instant};
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    time::{Duration, Instant},
+};
 
 use rustc_hash::FxHashSet;
 
@@ -13,7 +16,7 @@ use crate::{
     message::{Gap, GapReason, Position},
     publish::Outcome,
     stats::Totals,
-    subscriber::{Batch, Notice, Offer, Then},
+    subscriber::{Batch, Notice, Offer, Subscriber, SubscriptionId, Then},
     table::TopicId,
 };
 
@@ -41,7 +44,8 @@ impl Shard {
         let mut slice = Slice {
             shard: self.context.index,
             subs: &mut self.subs,
-            totals: &self.context.totals,
+            watch: Watch::new(&self.context.totals),
+            offered: 0,
             inbox: &self.context.inbox,
             unflushed: more_follows.then_some(&mut self.unflushed),
             outcome: Outcome::default(),
@@ -105,7 +109,9 @@ impl Turn {
 struct Slice<'a> {
     shard: usize,
     subs: &'a mut Subs,
-    totals: &'a Totals,
+    watch: Watch<'a>,
+    /// Messages offered in this slice.
+    offered: u64,
     inbox: &'a std::sync::Arc<super::Inbox>,
     /// Where connections gather that write once for several topics.
     unflushed: Option<&'a mut Vec<std::sync::Arc<dyn crate::subscriber::Subscriber>>>,
@@ -137,7 +143,7 @@ impl Slice<'_> {
             Work::Gap { gap, by_name_only } => {
                 let is_told = !by_name_only || matches!(sub.place, Place::Topic { .. });
                 if is_told && matches!(sub.progress, Progress::Live) {
-                    sub.subscriber.notice(sub.id, Notice::Gap(gap.clone()));
+                    tell(&*sub.subscriber, sub.id, Notice::Gap(gap.clone()));
                 }
             }
             Work::NewEpoch(position) => self.new_epoch(key, topic, *position),
@@ -156,7 +162,7 @@ impl Slice<'_> {
         };
         if !is_there {
             let gap = Gap::new(GapReason::Epoch, None).between(topic.fanned, None);
-            sub.subscriber.notice(sub.id, Notice::Gap(gap));
+            tell(&*sub.subscriber, sub.id, Notice::Gap(gap));
             sub.progress = Progress::Ahead(position);
         }
     }
@@ -171,7 +177,7 @@ impl Slice<'_> {
                     && (place.prev > fanned.offset || place.position.epoch != fanned.epoch)
                     && !matches!(sub.place, Place::Pattern(_))
                 {
-                    sub.subscriber.notice(sub.id, Notice::Gap(hole(fanned, place)));
+                    tell(&*sub.subscriber, sub.id, Notice::Gap(hole(fanned, place)));
                 }
             }
             Progress::Ahead(after) => {
@@ -184,7 +190,7 @@ impl Slice<'_> {
                     return;
                 }
                 if let Some(place) = messages[first].place().filter(|place| place.prev > after.offset) {
-                    sub.subscriber.notice(sub.id, Notice::Gap(hole(after, place)));
+                    tell(&*sub.subscriber, sub.id, Notice::Gap(hole(after, place)));
                 }
                 sub.progress = Progress::Live;
             }
@@ -206,8 +212,8 @@ impl Slice<'_> {
             more_follows: gathers,
             page: false,
         };
-        let offer = timed(self.totals, || sub.subscriber.offer(&batch));
-        self.totals.offered.add((messages.len() - first) as u64);
+        let offer = self.watch.offer(&*sub.subscriber, &batch);
+        self.offered += (messages.len() - first) as u64;
         self.outcome.add(&batch, offer);
         if let Some(unflushed) = &mut self.unflushed
             && offer.queued > 0
@@ -217,11 +223,12 @@ impl Slice<'_> {
         react(sub, offer, topic.state.is_logged().then(|| messages[0].position()).flatten());
         if let Progress::CatchingUp(_) = sub.progress {
             let pull = super::PullHandle { inbox: self.inbox.clone(), client: sub.client };
-            sub.subscriber.notice(sub.id, Notice::CatchingUp(pull));
+            tell(&*sub.subscriber, sub.id, Notice::CatchingUp(pull));
         }
     }
 
     fn settle(self, turn: &Turn) {
+        self.watch.totals.offered.add(self.offered);
         if let Work::Messages { special: Some(special), .. } = &turn.work
             && let Some(report) = &special.report
         {
@@ -250,13 +257,37 @@ fn hole(last: Position, place: crate::message::LogPlace) -> Gap {
     Gap::new(reason, None).between(Some(last), Some(place.position))
 }
 
-pub(super) fn timed(totals: &Totals, offer: impl FnOnce() -> Offer) -> Offer {
-    let begun = Instant::now();
-    let offer = offer();
-    if begun.elapsed() > SLOW_OFFER {
-        totals.slow_offers.add(1);
+/// Watches over offers: one that blocks is counted, and one that panics ends for its own connection alone.
+pub(super) struct Watch<'a> {
+    totals: &'a Totals,
+    /// When the last offer ended.
+    last: Instant,
+}
+
+impl<'a> Watch<'a> {
+    pub(super) fn new(totals: &'a Totals) -> Self {
+        Self { totals, last: Instant::now() }
     }
-    offer
+
+    pub(super) fn offer(&mut self, subscriber: &dyn Subscriber, batch: &Batch<'_>) -> Offer {
+        let offer = catch_unwind(AssertUnwindSafe(|| subscriber.offer(batch))).unwrap_or_else(|_| {
+            tracing::error!(target: "fanfare::core", client = %subscriber.client(), "a subscriber panicked");
+            Offer { then: Then::Stop, ..Offer::default() }
+        });
+        let now = Instant::now();
+        if now.duration_since(self.last) > SLOW_OFFER {
+            self.totals.slow_offers.add(1);
+        }
+        self.last = now;
+        offer
+    }
+}
+
+/// Tells a subscriber something; one that panics is alone with it.
+pub(super) fn tell(subscriber: &dyn Subscriber, id: SubscriptionId, notice: Notice) {
+    if catch_unwind(AssertUnwindSafe(|| subscriber.notice(id, notice))).is_err() {
+        tracing::error!(target: "fanfare::core", client = %subscriber.client(), "a subscriber panicked");
+    }
 }
 
 /// The subscriptions to patterns that match a topic: the most specific of each connection, and none of a

@@ -13,19 +13,24 @@ use rustc_hash::FxHashMap;
 use super::{
     inbox::{Inbox, Item},
     lane::{Insert, Op, Target},
+    serve::tell,
     subs::{ByPattern, CatchUp, Place, Progress, Sub, Subs},
     topic::ShardTopic,
 };
 use crate::{
-    message::Gap,
+    message::{Gap, GapReason},
+    session::ClientId,
     stats::Totals,
-    subscriber::{Notice, Subscriber},
+    subscriber::{Notice, Subscriber, SubscriptionId},
     table::{Table, TopicId, TopicState},
     topic::{PatternTrie, TopicPattern},
 };
 
 /// How many offers a shard makes before it looks at its inbox and lets others run.
 const OFFERS_PER_SLICE: usize = 256;
+
+/// What one page counts as: it may be as long as the longest turn, and is one subscriber's own.
+const OFFERS_PER_PAGE: usize = 32;
 
 /// How many topics without subscribers by name a shard remembers, so that their
 /// subscribers by pattern need not be searched for each message.
@@ -60,6 +65,8 @@ pub(crate) struct Shard {
     pub(super) patterns_generation: u64,
     /// The topics that have something to fan out, in turn.
     pub(super) ring: VecDeque<TopicId>,
+    /// Subscriptions that have room for the next page of what they missed.
+    pulls: VecDeque<(ClientId, SubscriptionId)>,
     /// Connections that were offered something and wait to write it with the rest.
     pub(super) unflushed: Vec<Arc<dyn Subscriber>>,
     reported: usize,
@@ -74,6 +81,7 @@ impl Shard {
             patterns: PatternTrie::new(),
             patterns_generation: 0,
             ring: VecDeque::new(),
+            pulls: VecDeque::new(),
             unflushed: Vec::new(),
             reported: 0,
         }
@@ -84,7 +92,9 @@ impl Shard {
         let (mut lane, mut data) = (VecDeque::new(), VecDeque::new());
         let inbox = self.context.inbox.clone();
         loop {
-            if self.ring.is_empty() {
+            if self.ring.is_empty() && self.pulls.is_empty() {
+                // An inbox that is never empty must not keep the thread to itself.
+                tokio::task::consume_budget().await;
                 if !std::future::poll_fn(|cx| inbox.poll_take(cx, &mut lane, &mut data)).await {
                     return self.end();
                 }
@@ -115,6 +125,8 @@ impl Shard {
         for item in data.drain(..) {
             self.enqueue(item);
         }
+        let mut for_pages = offers;
+        self.serve_pulls(&mut for_pages);
         while offers > 0 {
             let Some(id) = self.ring.pop_front() else { break };
             let more = self.serve(id, &mut offers);
@@ -131,14 +143,24 @@ impl Shard {
     /// Tells all that are left that nothing comes any more.
     fn end(self) {
         for sub in self.subs.iter() {
-            sub.subscriber.notice(sub.id, Notice::Ended(None));
+            tell(&*sub.subscriber, sub.id, Notice::Ended(None));
         }
     }
 
     /// Whether nothing waits inside the shard.
     #[cfg(test)]
     pub(crate) fn is_idle(&self) -> bool {
-        self.ring.is_empty()
+        self.ring.is_empty() && self.pulls.is_empty()
+    }
+
+    /// Hands out pages to those that catch up, as far as this slice goes: a storm of them holds up nobody else.
+    fn serve_pulls(&mut self, offers: &mut usize) {
+        while *offers > 0
+            && let Some((client, subscription)) = self.pulls.pop_front()
+        {
+            self.pull(client, subscription);
+            *offers = offers.saturating_sub(OFFERS_PER_PAGE);
+        }
     }
 
     fn apply(&mut self, op: Op) {
@@ -146,7 +168,7 @@ impl Shard {
             Op::Insert(insert) => self.insert(*insert),
             Op::Remove { client, subscription, reply } => self.remove(client, subscription, reply),
             Op::PatternsLost(gap) => self.tell_patterns(&gap),
-            Op::Pull { client, subscription } => self.pull(client, subscription),
+            Op::Pull { client, subscription } => self.pulls.push_back((client, subscription)),
         }
     }
 
@@ -167,7 +189,7 @@ impl Shard {
         let Insert { subscriber, subscription, target, reply } = insert;
         let client = subscriber.client();
         if let Some(reply) = reply {
-            subscriber.notice(subscription, Notice::Begun(reply));
+            tell(&*subscriber, subscription, Notice::Begun(reply));
         }
         match target {
             Target::Pattern(pattern) => {
@@ -197,7 +219,7 @@ impl Shard {
                 let Some(begin) = begin else { return };
                 let served = topic.served_through();
                 if let Some(gap) = begin.gap {
-                    subscriber.notice(subscription, Notice::Gap(gap));
+                    tell(&*subscriber, subscription, Notice::Gap(gap));
                 }
                 // What came since it began may have been fanned out to nobody, and the log replaced meanwhile.
                 let is_behind = served.is_some_and(|served| {
@@ -219,18 +241,13 @@ impl Shard {
                     sub.progress = progress;
                 }
                 if is_catching_up {
-                    subscriber.notice(subscription, Notice::CatchingUp(self.pull_handle(client)));
+                    tell(&*subscriber, subscription, Notice::CatchingUp(self.pull_handle(client)));
                 }
             }
         }
     }
 
-    fn remove(
-        &mut self,
-        client: crate::session::ClientId,
-        subscription: crate::subscriber::SubscriptionId,
-        reply: Option<bytes::Bytes>,
-    ) {
+    fn remove(&mut self, client: ClientId, subscription: SubscriptionId, reply: Option<bytes::Bytes>) {
         let Some(key) = self.subs.find(client, subscription) else { return };
         let Some(sub) = self.subs.remove(key) else { return };
         match sub.place {
@@ -244,6 +261,26 @@ impl Shard {
             }
             Place::Topic { topic: id, index } => {
                 if let Some(topic) = self.topics.get_mut(&id) {
+                    let is_unserved = topic.turn.as_ref().is_some_and(|turn| index as usize >= turn.cursor);
+                    // A pattern of the same connection takes over.
+                    if let Some(heir) = self.subs.best_pattern(client, topic.state.name()) {
+                        match &sub.progress {
+                            // The turn would have brought it to this one.
+                            Progress::Live if is_unserved && !topic.by_pattern.contains(&heir) => {
+                                topic.by_pattern.push(heir);
+                            }
+                            // What it was still to read it reads no more.
+                            Progress::CatchingUp(catch_up)
+                                if topic.served_through().is_some_and(|served| served > catch_up.after) =>
+                            {
+                                if let Some(heir) = self.subs.get(heir) {
+                                    let gap = Gap::new(GapReason::Slow, None);
+                                    tell(&*heir.subscriber, heir.id, Notice::Gap(gap));
+                                }
+                            }
+                            _ => {}
+                        }
+                    }
                     let subs = &mut self.subs;
                     topic.remove_exact(index as usize, |moved, index| set_index(subs, moved, index));
                     topic.names_changed = true;
@@ -257,7 +294,7 @@ impl Shard {
                 }
             }
         }
-        sub.subscriber.notice(subscription, Notice::Ended(reply));
+        tell(&*sub.subscriber, subscription, Notice::Ended(reply));
         self.subs.shrink();
     }
 
@@ -265,7 +302,7 @@ impl Shard {
     fn tell_patterns(&mut self, gap: &Gap) {
         for sub in self.subs.iter() {
             if matches!((&sub.place, &sub.progress), (Place::Pattern(_), Progress::Live)) {
-                sub.subscriber.notice(sub.id, Notice::Gap(gap.clone()));
+                tell(&*sub.subscriber, sub.id, Notice::Gap(gap.clone()));
             }
         }
     }
@@ -284,7 +321,7 @@ impl Shard {
         }
     }
 
-    pub(super) fn pull_handle(&self, client: crate::session::ClientId) -> super::PullHandle {
+    pub(super) fn pull_handle(&self, client: ClientId) -> super::PullHandle {
         super::PullHandle { inbox: self.context.inbox.clone(), client }
     }
 

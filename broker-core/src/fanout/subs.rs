@@ -11,7 +11,7 @@ use crate::{
     session::ClientId,
     subscriber::{Subscriber, SubscriptionId},
     table::TopicId,
-    topic::TopicPattern,
+    topic::{TopicName, TopicPattern},
 };
 
 /// A subscription's place in the shard.
@@ -108,6 +108,20 @@ impl Subs {
 
     pub(super) fn len(&self) -> usize {
         self.all.len()
+    }
+
+    /// A connection's most specific subscription to a pattern that matches a topic.
+    pub(super) fn best_pattern(&self, client: ClientId, topic: &TopicName) -> Option<SubKey> {
+        let mut best: Option<(SubKey, &TopicPattern)> = None;
+        for key in self.of_client.get(&client)? {
+            if let Some(Place::Pattern(held)) = self.all.get(*key as usize).map(|sub| &sub.place)
+                && held.pattern.matches(topic)
+                && best.is_none_or(|(_, best)| held.pattern.cmp_specificity(best).is_gt())
+            {
+                best = Some((*key, &held.pattern));
+            }
+        }
+        best.map(|(key, _)| key)
     }
 
     /// A connection's subscription to a topic by its name.

@@ -9,13 +9,14 @@ use tokio::time::Instant;
 use super::{
     Wire,
     control::Control,
-    queue::{Entry, Queue},
+    queue::{Entry, Queue, Subject},
     shared::Shared,
 };
 use crate::{
-    message::{Frame, Message},
+    message::{Frame, Gap, GapReason, Message},
     session::{CloseKind, CloseReason},
     subscriber::SubscriptionId,
+    topic::TopicPattern,
 };
 
 /// What a queued message is charged beyond its bytes.
@@ -237,12 +238,14 @@ impl State {
     pub(super) fn remove(&mut self, shared: &Shared, id: SubscriptionId) {
         let Some(queue) = self.queues.get_mut(id.0 as usize).and_then(Option::take) else { return };
         self.ring.retain(|index| *index != id.0);
+        let subject = queue.subject.clone();
         let mut discarded = 0;
         for message in queue.into_messages() {
             self.give_back(shared, &message);
             discarded += 1;
         }
         shared.totals.discarded.add(discarded);
+        self.tell_heir(&subject, discarded);
         self.note_removed();
         while matches!(self.queues.last(), Some(None)) {
             self.queues.pop();
@@ -250,6 +253,35 @@ impl State {
         if self.queues.capacity() > 2 * self.queues.len().max(QUEUES_KEPT) {
             self.queues.shrink_to_fit();
         }
+    }
+
+    /// A pattern of the same connection takes over what a subscription by name would have got: it is told of what that
+    /// one had not sent.
+    fn tell_heir(&mut self, left: &Subject, discarded: u64) {
+        let Subject::Topic(topic) = left else { return };
+        if discarded == 0 || self.is_closing() {
+            return;
+        }
+        let mut heir: Option<(usize, &TopicPattern)> = None;
+        for (index, queue) in self.queues.iter().enumerate() {
+            match queue.as_ref().map(|queue| &queue.subject) {
+                // It has been subscribed anew.
+                Some(Subject::Topic(held)) if held == topic => return,
+                Some(Subject::Pattern(pattern))
+                    if pattern.matches(topic)
+                        && heir.is_none_or(|(_, best)| pattern.cmp_specificity(best).is_gt()) =>
+                {
+                    heir = Some((index, pattern));
+                }
+                _ => {}
+            }
+        }
+        let Some(index) = heir.map(|(index, _)| index) else { return };
+        let id = SubscriptionId(index as u32);
+        if let Some(queue) = self.queue(id) {
+            queue.push_gap(Gap::new(GapReason::Slow, Some(discarded)));
+        }
+        self.schedule(id);
     }
 
     /// Ends the connection: at once, or when all that is queued has been sent.

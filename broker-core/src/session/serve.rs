@@ -217,7 +217,8 @@ impl Drop for Session {
 impl SessionState {
     async fn admit(&mut self, identity: Identity) -> Result<(), crate::broker::ConnectError> {
         self.place.admit(identity.user.as_ref())?;
-        self.expires = identity.expires.map(|after| Instant::now() + after);
+        // A time beyond what the clock can hold is never.
+        self.expires = identity.expires.and_then(|after| Instant::now().checked_add(after));
         self.identity = Some(Arc::new(identity));
         self.handshake = None;
         if let Some(client) = self.client() {

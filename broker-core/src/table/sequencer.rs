@@ -9,12 +9,15 @@ use super::PatternIndex;
 use crate::{
     backend::{NodeId, Origin},
     log::TopicLog,
-    message::{LogPlace, Message, Position},
+    message::{Epoch, LogPlace, Message, Position},
     topic::TopicName,
 };
 
 /// How many other nodes' counts one topic keeps; the one heard of longest ago goes first.
 const MAX_ORIGINS: usize = 256;
+
+/// How many logs are remembered that were replaced.
+const MAX_RETIRED: usize = 8;
 
 /// What a topic's sequencing lock guards.
 pub(crate) struct Sequencer {
@@ -32,6 +35,8 @@ pub(crate) struct Sequencer {
     stream: u64,
     seq: u64,
     origins: Vec<Heard>,
+    /// The logs that the topic's present one has replaced, the last of them at the end.
+    retired: Vec<Epoch>,
 }
 
 /// What a node holds of a topic's log.
@@ -82,6 +87,7 @@ impl Sequencer {
             stream: fastrand::u64(1..),
             seq: 0,
             origins: Vec::new(),
+            retired: Vec::new(),
         }
     }
 
@@ -198,6 +204,18 @@ impl Sequencer {
         }
     }
 
+    /// Has a tail that is being filled read on until nothing follows, for something was lost meanwhile.
+    /// False where none is being filled.
+    pub(crate) fn fill_again(&mut self) -> bool {
+        match &mut self.tail {
+            Tail::Filling { seen } => {
+                *seen = u64::MAX;
+                true
+            }
+            Tail::None | Tail::Ready(_) => false,
+        }
+    }
+
     /// How a logged message fits; notes it where the tail is being filled.
     pub(crate) fn arrival(&mut self, place: LogPlace) -> Arrival {
         let Position { epoch, offset } = place.position;
@@ -207,11 +225,24 @@ impl Sequencer {
                 *seen = (*seen).max(offset);
                 Arrival::Unwatched
             }
+            // What was on its way when its log was replaced does not bring that one back.
+            Tail::Ready(log) if log.epoch() != epoch && self.retired.contains(&epoch) => Arrival::Repeat,
             Tail::Ready(log) if log.epoch() != epoch => Arrival::OtherEpoch,
             Tail::Ready(log) if offset <= log.last() => Arrival::Repeat,
             Tail::Ready(log) if place.prev > log.last() => Arrival::Hole,
             Tail::Ready(_) => Arrival::Next,
         }
+    }
+
+    /// Begins another log in place of the one that is held.
+    pub(crate) fn replace(&mut self, log: TopicLog) {
+        if let Tail::Ready(held) = &self.tail {
+            if self.retired.len() >= MAX_RETIRED {
+                self.retired.remove(0);
+            }
+            self.retired.push(held.epoch());
+        }
+        self.tail = Tail::Ready(log);
     }
 
     pub(crate) fn append(&mut self, message: Arc<Message>) {

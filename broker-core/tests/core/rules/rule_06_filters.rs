@@ -214,3 +214,19 @@ async fn rule_6_the_exclusions_travel_between_nodes_and_through_the_log() {
         assert!(lines.last().unwrap().ends_with("shown"));
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn rule_6_what_a_subscription_by_name_had_not_sent_its_pattern_is_told() {
+    let node = Node::start(|broker| broker).await;
+    let mut client = node.client().await;
+    client.subscribe("c.*").await;
+    client.subscribe("c.a").await;
+    client.wire.shut();
+    node.publish_numbers("c.a", 1..=3).await;
+    client.settle().await;
+    assert!(client.unsubscribe("c.a").await.is_empty());
+    client.wire.open();
+    assert_eq!(client.read().await, ["3: unsubscribed", "c.* gap missed=3 ?..? slow"]);
+    node.publish_numbers("c.a", 4..=4).await;
+    assert_eq!(client.read().await, ["c.a 4"]);
+}

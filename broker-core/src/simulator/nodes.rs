@@ -1,0 +1,360 @@
+//! Several nodes on one hub: mail is lost while a node is cut off, logs are lost, and everybody is still
+//! given everything in order, or told.
+
+use std::{
+    collections::HashMap,
+    sync::Arc,
+    task::{Context, Poll, Waker},
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures_util::{FutureExt, future::BoxFuture};
+use tokio::time::Instant;
+
+use super::{frames::uid, shards::Shards};
+use crate::{
+    Broker, SubscribeError,
+    backend::{
+        Accepted, Backend, BackendError, Capabilities, HistoryQuery, Ingress, Interest, NodeId, Outgoing,
+        Page,
+        memory::{HubNode, MemoryHub},
+    },
+    message::{Epoch, Gap, GapReason, LogPlace, Payload, Position},
+    policy,
+    session::{Published, Start},
+    subscription::{Delivery, Subscription},
+    topic::{OverflowPolicy, TopicConfig, TopicName},
+};
+
+const TOPICS: [&str; 3] = ["e.a", "l.a", "l.b"];
+
+macro_rules! note {
+    ($world:expr, $($text:tt)*) => {
+        if $world.trace {
+            eprintln!("  {}", format_args!($($text)*));
+        }
+    };
+}
+
+struct Node {
+    broker: Broker,
+    hub: Arc<HubNode>,
+    shards: Shards,
+    is_cut: bool,
+}
+
+/// What has been published.
+#[derive(Default)]
+struct Truth {
+    /// Of each ephemeral topic, the messages of each node in its order.
+    ephemeral: HashMap<(usize, &'static str), Vec<u64>>,
+    /// The last position of each logged topic that a publisher was told.
+    tops: HashMap<&'static str, Position>,
+    stored: HashMap<u64, Position>,
+}
+
+struct World {
+    rng: fastrand::Rng,
+    hub: MemoryHub,
+    nodes: Vec<Node>,
+    readers: Vec<Reader>,
+    truth: Truth,
+    next_uid: u64,
+    forgets: bool,
+    trace: bool,
+}
+
+pub(super) async fn run(seed: u64, trace: bool) {
+    let mut world = World::new(seed, trace).await;
+    for _ in 0..world.rng.usize(20..300) {
+        world.act().await;
+    }
+    world.settle().await;
+}
+
+impl World {
+    async fn new(seed: u64, trace: bool) -> Self {
+        let mut rng = fastrand::Rng::with_seed(seed);
+        fastrand::seed(rng.u64(..));
+        let hub = MemoryHub::new();
+        let history = [1, 3, 10, 100][rng.usize(..4)];
+        let mut nodes = Vec::new();
+        for _ in 0..rng.usize(2..=3) {
+            let backend = Arc::new(hub.node());
+            let config = TopicConfig::new().history(history);
+            let builder =
+                Broker::builder().policy(policy::Open).shards(rng.usize(1..=2)).topic("l.*", config);
+            let builder = builder.limits(|limits| limits.queue_messages = 8).backend(Handle(backend.clone()));
+            let broker = builder.start().await.unwrap_or_else(|error| panic!("{error}"));
+            nodes.push(Node { shards: Shards::take(&broker), broker, hub: backend, is_cut: false });
+        }
+        let forgets = rng.u8(..4) == 0;
+        Self { rng, hub, nodes, readers: Vec::new(), truth: Truth::default(), next_uid: 0, forgets, trace }
+    }
+
+    async fn act(&mut self) {
+        let at = self.rng.usize(..self.nodes.len());
+        match self.rng.u8(..100) {
+            0..25 => self.publish(at),
+            25..50 => {
+                let (shard, offers) = (self.rng.usize(..2), self.rng.usize(1..8));
+                self.nodes[at].shards.step(shard, offers);
+            }
+            50..70 => tokio::task::yield_now().await,
+            70..80 => self.subscribe(at).await,
+            80..90 if !self.readers.is_empty() => {
+                let (reader, most) = (self.rng.usize(..self.readers.len()), self.rng.usize(1..5));
+                self.readers[reader].poll(&self.truth, most, self.trace);
+            }
+            90..95 => self.cut(at, !self.nodes[at].is_cut),
+            95..97 if !self.readers.is_empty() => {
+                let reader = self.rng.usize(..self.readers.len());
+                drop(self.readers.swap_remove(reader));
+            }
+            97 if self.forgets => {
+                let name = TOPICS[self.rng.usize(1..3)];
+                note!(self, "the log of {name} is lost");
+                self.hub.forget(&TopicName::new(name).unwrap_or_else(|error| panic!("{error}")));
+                self.truth.tops.remove(name);
+            }
+            _ => {}
+        }
+    }
+
+    fn cut(&mut self, at: usize, is_cut: bool) {
+        note!(self, "node {at} is cut: {is_cut}");
+        self.nodes[at].is_cut = is_cut;
+        self.nodes[at].hub.set_connected(!is_cut);
+    }
+
+    fn publish(&mut self, at: usize) {
+        self.next_uid += 1;
+        let (id, name) = (self.next_uid, TOPICS[self.rng.usize(..3)]);
+        let publish = self.nodes[at].broker.publish(name, Payload::binary(id.to_be_bytes().to_vec()));
+        let result = publish.into_future().now_or_never();
+        let result = result.unwrap_or_else(|| panic!("nothing has to be waited for"));
+        note!(self, "node {at} publishes {id} on {name}: {result:?}");
+        match result {
+            Ok(Published { position: Some(position), .. }) => {
+                self.truth.tops.insert(name, position);
+                self.truth.stored.insert(id, position);
+            }
+            // Subscribers here have it, whether it was carried to the other nodes or not.
+            _ if name.starts_with('e') => self.truth.ephemeral.entry((at, name)).or_default().push(id),
+            _ => assert!(self.nodes[at].is_cut, "refused: {result:?}"),
+        }
+    }
+
+    async fn subscribe(&mut self, at: usize) {
+        if self.readers.len() >= 8 {
+            return;
+        }
+        let name = TOPICS[self.rng.usize(..3)];
+        let start = match (name.starts_with('l'), self.rng.u8(..4), self.truth.tops.get(name)) {
+            (true, 0, _) => Start::Earliest,
+            (true, 1, Some(top)) => Start::After(Position::new(top.epoch, self.rng.u64(..=top.offset))),
+            (true, 2, _) => Start::After(Position::new(Epoch::new(7), 3)),
+            _ => Start::Live,
+        };
+        let mut subscribe = self.nodes[at].broker.subscribe(name).start(start);
+        if self.rng.bool() {
+            subscribe = subscribe.overflow(OverflowPolicy::DropOldest);
+        }
+        let result = subscribe.into_future().await;
+        note!(self, "node {at}, {name}, {start:?}: {:?}", result.as_ref().map(|r| (r.client(), r.outcome())));
+        match result {
+            Ok(subscription) => {
+                let heard = (0..self.nodes.len()).map(|node| {
+                    let sent = self.truth.ephemeral.get(&(node, name));
+                    Heard { owed_from: sent.map_or(0, Vec::len), next: 0, told: false, untold: false }
+                });
+                self.readers.push(Reader {
+                    name,
+                    node: at,
+                    last: subscription.outcome().position,
+                    heard: heard.collect(),
+                    told: (subscription.outcome().recovered == Some(false)).then_some(None),
+                    may_end: false,
+                    subscription,
+                });
+            }
+            Err(SubscribeError::Backend(_)) if self.nodes[at].is_cut => {}
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    /// Everybody is connected, and everything comes through.
+    async fn settle(&mut self) {
+        for at in 0..self.nodes.len() {
+            if self.nodes[at].is_cut {
+                self.cut(at, false);
+            }
+        }
+        note!(self, "-- now everything is let through");
+        for _ in 0..20 {
+            for _ in 0..20 {
+                tokio::task::yield_now().await;
+                for node in &mut self.nodes {
+                    node.shards.step_all();
+                }
+                for reader in &mut self.readers {
+                    reader.poll(&self.truth, usize::MAX, self.trace);
+                }
+            }
+            // Whatever waits for its time.
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+        for node in &self.nodes {
+            let stats = node.broker.stats();
+            assert!(stats.shard_depths.iter().all(|depth| *depth == 0), "permits are missing: {stats:?}");
+        }
+        for reader in &self.readers {
+            note!(self, "the end of {} on node {}", reader.name, reader.node);
+            reader.end(&self.truth);
+        }
+    }
+}
+
+struct Reader {
+    name: &'static str,
+    node: usize,
+    subscription: Subscription<str>,
+    /// The last position that was seen.
+    last: Option<Position>,
+    /// Of each node, on an ephemeral topic.
+    heard: Vec<Heard>,
+    /// Gaps since the last message: how much was missed, if that is known.
+    told: Option<Option<u64>>,
+    /// A gap of another epoch was told.
+    may_end: bool,
+}
+
+struct Heard {
+    owed_from: usize,
+    next: usize,
+    told: bool,
+    /// Messages were passed over, and no gap has been told since.
+    untold: bool,
+}
+
+impl Reader {
+    fn poll(&mut self, truth: &Truth, most: usize, trace: bool) {
+        let mut cx = Context::from_waker(Waker::noop());
+        for _ in 0..most {
+            let next = std::pin::pin!(self.subscription.recv()).poll(&mut cx);
+            let Poll::Ready(next) = next else { return };
+            if trace {
+                let client = self.subscription.client();
+                eprintln!("    {client} of {} on node {} sees {next:?}", self.name, self.node);
+            }
+            match next {
+                Some(Delivery::Message(received)) => match received.place() {
+                    Some(place) => self.logged(truth, uid(received.message()), place),
+                    None => self.ephemeral(truth, uid(received.message())),
+                },
+                Some(Delivery::Gap(gap)) => self.gap(&gap),
+                Some(Delivery::Live(position)) => self.pass(position, 0),
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+
+    fn logged(&mut self, truth: &Truth, id: u64, place: LogPlace) {
+        assert_eq!(truth.stored.get(&id), Some(&place.position), "another message than was stored there");
+        self.pass(place.position, 1);
+    }
+
+    /// Goes on to a position, at which so many messages were seen.
+    fn pass(&mut self, position: Position, seen: u64) {
+        let last = self.last.unwrap_or_else(|| panic!("no position to begin with"));
+        if last.epoch == position.epoch {
+            let passed = position.offset.checked_sub(last.offset + seen);
+            let lost = passed.unwrap_or_else(|| panic!("{}: {position} comes after {last}", self.name));
+            match self.told {
+                None => assert_eq!(lost, 0, "{}: silence between {last} and {position}", self.name),
+                Some(Some(told)) => assert_eq!(lost, told, "{}: between {last} and {position}", self.name),
+                Some(None) => {}
+            }
+        } else {
+            assert!(self.may_end, "{}: from {last} to {position} without a word", self.name);
+        }
+        (self.last, self.told, self.may_end) = (Some(position), None, false);
+    }
+
+    fn ephemeral(&mut self, truth: &Truth, id: u64) {
+        let found = truth.ephemeral.iter().find_map(|((node, name), sent)| {
+            let at = sent.iter().position(|held| *held == id).filter(|_| *name == self.name)?;
+            Some((*node, at))
+        });
+        let (node, at) = found.unwrap_or_else(|| panic!("{id} was never published"));
+        let heard = &mut self.heard[node];
+        assert!(at >= heard.next, "{}: {at} of node {node} comes after {}", self.name, heard.next);
+        // Who has not heard a node before learns from its control frame, which may come later, what it missed.
+        heard.untold |= at > heard.next.max(heard.owed_from) && !heard.told;
+        (heard.next, heard.told) = (at + 1, false);
+    }
+
+    fn gap(&mut self, gap: &Gap) {
+        assert!(gap.missed != Some(0), "a gap of nothing");
+        for heard in &mut self.heard {
+            (heard.told, heard.untold) = (true, false);
+        }
+        self.may_end |= gap.reason == GapReason::Epoch;
+        self.told = Some(match self.told {
+            None => gap.missed,
+            Some(told) => told.zip(gap.missed).map(|(a, b)| a + b),
+        });
+    }
+
+    fn end(&self, truth: &Truth) {
+        if let (Some(last), Some(top)) = (self.last, truth.tops.get(self.name)) {
+            assert!(last == *top || self.told.is_some(), "{}: {last} is not the end, {top} is", self.name);
+        }
+        for (node, heard) in self.heard.iter().enumerate() {
+            let sent = truth.ephemeral.get(&(node, self.name)).map_or(0, Vec::len);
+            let silent = heard.untold || sent > heard.next.max(heard.owed_from) && !heard.told;
+            assert!(!silent, "{}: {sent} of node {node}, {} came", self.name, heard.next);
+        }
+    }
+}
+
+/// A node's backend that the simulator keeps a hand on.
+#[derive(Debug)]
+struct Handle(Arc<HubNode>);
+
+#[async_trait]
+impl Backend for Handle {
+    fn capabilities(&self) -> Capabilities {
+        self.0.capabilities()
+    }
+
+    async fn start(&self, ingress: Ingress) -> Result<(), BackendError> {
+        self.0.start(ingress).await
+    }
+
+    fn publish(&self, message: Outgoing) -> BoxFuture<'static, Result<Accepted, BackendError>> {
+        self.0.publish(message)
+    }
+
+    async fn subscribe(&self, interest: &Interest) -> Result<Option<Position>, BackendError> {
+        self.0.subscribe(interest).await
+    }
+
+    async fn unsubscribe(&self, interest: &Interest) -> Result<(), BackendError> {
+        self.0.unsubscribe(interest).await
+    }
+
+    async fn history(&self, topic: &TopicName, query: HistoryQuery) -> Result<Page, BackendError> {
+        self.0.history(topic, query).await
+    }
+
+    fn control(&self, to: Option<NodeId>, frame: Bytes) -> BoxFuture<'static, Result<(), BackendError>> {
+        self.0.control(to, frame)
+    }
+
+    async fn shutdown(&self, by: Instant) {
+        self.0.shutdown(by).await;
+    }
+}
