@@ -11,7 +11,7 @@ use crate::{
     fanout::{Cost, Event, Item, Op, Reservation, Special, bits},
     log::TopicLog,
     message::{Gap, GapReason, LogPlace, Message, MessageParts, Position},
-    table::{Arrival, Sequencer, TopicState},
+    table::{Arrival, Sequencer, Tail, TopicState},
     topic::TopicName,
 };
 
@@ -82,6 +82,9 @@ impl Inner {
         match arrival {
             Arrival::Repeat => return,
             Arrival::Hole => self.backfill(topic).await,
+            Arrival::OtherEpoch if self.is_of_the_past(topic, place).await => {
+                return self.backfill(topic).await;
+            }
             Arrival::OtherEpoch => {
                 self.begin_epoch(topic, Position::new(place.position.epoch, 0));
                 if place.prev > 0 {
@@ -92,6 +95,24 @@ impl Inner {
         }
         // What could not be read is told as a gap by the message that does not follow.
         self.commit_logged(topic, message, place).await;
+    }
+
+    /// Whether a message of another log than the one that is held is from a log that is no more: what was on
+    /// its way when a log was replaced does not bring that one back.
+    async fn is_of_the_past(&self, topic: &TopicState, place: LogPlace) -> bool {
+        let query = HistoryQuery::After { offset: 0, limit: 1 };
+        match self.backend.history(topic.name(), query).await {
+            Ok(page) => {
+                let held = topic.sequencer().log().map(TopicLog::epoch);
+                // A log that was never written to may have no name of its own.
+                page.epoch != place.position.epoch && (page.last > 0 || held == Some(page.epoch))
+            }
+            // Which log is the present one is found out when the backend is back, or with the next message.
+            Err(error) => {
+                report(&error);
+                true
+            }
+        }
     }
 
     /// Fans out a logged message at its place, unless it has been.
@@ -187,7 +208,7 @@ impl Inner {
         let Some(retention) = topic.retention() else { return };
         let mut log = TopicLog::new(position.epoch, self.capabilities.dense_offsets, retention);
         log.skip_to(position.offset);
-        sequencer.replace(log);
+        sequencer.tail = Tail::Ready(log);
         let shards = sequencer.shards(topic.name(), &self.table.patterns);
         self.push_all(topic, shards, Cost::default(), || Event::NewEpoch(position));
     }

@@ -156,8 +156,11 @@ impl Slice<'_> {
         let Some(sub) = self.subs.get_mut(key) else { return };
         let is_there = match &sub.progress {
             Progress::Live => false,
-            // It has begun in the new log.
-            Progress::Ahead(after) => after.epoch == position.epoch,
+            // It has begun in the new log, or in one after that: the turns have not come to it yet.
+            Progress::Ahead(after) => {
+                after.epoch == position.epoch
+                    || topic.fanned.is_some_and(|fanned| fanned.epoch != after.epoch)
+            }
             Progress::CatchingUp(_) | Progress::Stopped => true,
         };
         if !is_there {

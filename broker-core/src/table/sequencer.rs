@@ -9,15 +9,12 @@ use super::PatternIndex;
 use crate::{
     backend::{NodeId, Origin},
     log::TopicLog,
-    message::{Epoch, LogPlace, Message, Position},
+    message::{LogPlace, Message, Position},
     topic::TopicName,
 };
 
 /// How many other nodes' counts one topic keeps; the one heard of longest ago goes first.
 const MAX_ORIGINS: usize = 256;
-
-/// How many logs are remembered that were replaced.
-const MAX_RETIRED: usize = 8;
 
 /// What a topic's sequencing lock guards.
 pub(crate) struct Sequencer {
@@ -35,8 +32,6 @@ pub(crate) struct Sequencer {
     stream: u64,
     seq: u64,
     origins: Vec<Heard>,
-    /// The logs that the topic's present one has replaced, the last of them at the end.
-    retired: Vec<Epoch>,
 }
 
 /// What a node holds of a topic's log.
@@ -87,7 +82,6 @@ impl Sequencer {
             stream: fastrand::u64(1..),
             seq: 0,
             origins: Vec::new(),
-            retired: Vec::new(),
         }
     }
 
@@ -225,24 +219,11 @@ impl Sequencer {
                 *seen = (*seen).max(offset);
                 Arrival::Unwatched
             }
-            // What was on its way when its log was replaced does not bring that one back.
-            Tail::Ready(log) if log.epoch() != epoch && self.retired.contains(&epoch) => Arrival::Repeat,
             Tail::Ready(log) if log.epoch() != epoch => Arrival::OtherEpoch,
             Tail::Ready(log) if offset <= log.last() => Arrival::Repeat,
             Tail::Ready(log) if place.prev > log.last() => Arrival::Hole,
             Tail::Ready(_) => Arrival::Next,
         }
-    }
-
-    /// Begins another log in place of the one that is held.
-    pub(crate) fn replace(&mut self, log: TopicLog) {
-        if let Tail::Ready(held) = &self.tail {
-            if self.retired.len() >= MAX_RETIRED {
-                self.retired.remove(0);
-            }
-            self.retired.push(held.epoch());
-        }
-        self.tail = Tail::Ready(log);
     }
 
     pub(crate) fn append(&mut self, message: Arc<Message>) {
