@@ -39,6 +39,8 @@ pub(super) enum Serving {
 
 pub(super) struct Client {
     pub(super) view: View,
+    /// Whether it has sent `connect`, which comes once.
+    pub(super) has_connected: bool,
     pub(super) outbox: Outbox,
     pub(super) socket: Option<Arc<Socket>>,
     table: Arc<Table>,
@@ -64,6 +66,7 @@ impl Client {
         }
         Self {
             view: View::new(outbox.client()),
+            has_connected: false,
             outbox,
             socket,
             table,

@@ -31,6 +31,7 @@ pub(super) enum Seen {
 #[derive(Clone, Debug)]
 pub(super) enum SeenReply {
     Subscribed(Subscribed),
+    Connected(Vec<(String, Subscribed)>),
     Unsubscribed,
     Published,
     Pong,
@@ -84,6 +85,16 @@ impl Encoder for Table {
             Frame::Reply { id, reply } => {
                 let reply = match reply {
                     Reply::Subscribed(subscribed) => SeenReply::Subscribed(*subscribed),
+                    Reply::Connected(connected) => SeenReply::Connected(
+                        connected
+                            .subscribed
+                            .iter()
+                            .map(|(name, outcome)| match outcome {
+                                Ok(outcome) => (name.clone(), *outcome),
+                                Err(error) => panic!("{name}: {error}"),
+                            })
+                            .collect(),
+                    ),
                     Reply::Unsubscribed => SeenReply::Unsubscribed,
                     Reply::Published(_) => SeenReply::Published,
                     Reply::Pong => SeenReply::Pong,

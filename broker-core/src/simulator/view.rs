@@ -32,10 +32,11 @@ pub(super) struct View {
 /// A command that was sent.
 #[derive(Clone, Debug)]
 pub(super) enum Request {
+    /// One subscription, or in a `connect` several.
     Subscribe {
-        name: String,
-        start: Start,
-        begun: Option<Begun>,
+        wanted: Vec<(String, Start)>,
+        before: Option<Vec<usize>>,
+        begun: Vec<Begun>,
     },
     Unsubscribe {
         name: String,
@@ -62,9 +63,16 @@ impl View {
     }
 
     /// A subscription has just got its place.
-    pub(super) fn began(&mut self, id: u64, now: Begun) {
+    pub(super) fn began(&mut self, id: u64, now: Vec<Begun>) {
         if let Some(Request::Subscribe { begun, .. }) = self.requests.get_mut(&id) {
-            *begun = Some(now);
+            *begun = now;
+        }
+    }
+
+    /// A subscription is about to get its place.
+    pub(super) fn begins(&mut self, id: u64, tops: Vec<usize>) {
+        if let Some(Request::Subscribe { before, .. }) = self.requests.get_mut(&id) {
+            before.get_or_insert(tops);
         }
     }
 
@@ -134,8 +142,19 @@ impl View {
         let request =
             self.requests.remove(&id).unwrap_or_else(|| panic!("an answer to nothing: {id} {reply:?}"));
         match (request, reply) {
-            (Request::Subscribe { name, begun: Some(begun), .. }, SeenReply::Subscribed(outcome)) => {
-                self.subscribed(truth, &name, &begun, outcome, true);
+            (Request::Subscribe { wanted, begun, .. }, SeenReply::Subscribed(outcome)) => {
+                self.subscribed(truth, &wanted[0].0, &begun[0], outcome, true);
+            }
+            (Request::Subscribe { wanted, begun, .. }, SeenReply::Connected(outcomes)) => {
+                assert_eq!(wanted.len(), outcomes.len());
+                // What was subscribed before has ended.
+                for (name, _) in &wanted {
+                    self.exact.remove(name);
+                    self.patterns.remove(name);
+                }
+                for ((name, outcome), begun) in outcomes.iter().zip(&begun) {
+                    self.subscribed(truth, name, begun, *outcome, true);
+                }
             }
             (Request::Unsubscribe { name }, SeenReply::Unsubscribed) => {
                 let held = self.exact.remove(&name).is_some() || self.patterns.remove(&name).is_some();

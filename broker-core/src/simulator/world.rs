@@ -18,16 +18,18 @@ use super::{
     truth::{Retains, Sent, Topic, Truth},
     view::Request,
 };
+use async_trait::async_trait;
 use futures_util::FutureExt;
 
 use crate::{
     Broker,
     backend::HistoryQuery,
     message::{Epoch, Payload, Position},
-    policy,
+    policy::{Action, Admission, Identity, Policy, Verdict},
     publish::PublishError,
     session::{
-        ClientId, CloseKind, CloseReason, Command, Handshake, PublishCommand, Start, SubscribeCommand,
+        ClientId, CloseKind, CloseReason, Command, ConnectCommand, Handshake, PublishCommand, Refusal, Start,
+        SubscribeCommand,
     },
     topic::{OverflowPolicy, TopicConfig, TopicName},
 };
@@ -84,6 +86,26 @@ macro_rules! note {
     };
 }
 
+/// Allows everything, sometimes only after a while.
+struct Hesitant(u8);
+
+#[async_trait]
+impl Policy for Hesitant {
+    async fn connect(&self, _: &Handshake) -> Result<Admission, Refusal> {
+        Ok(Admission::Accept(Identity::anonymous()))
+    }
+
+    fn authorize<'a>(&'a self, _: &'a Identity, _: Action<'a>) -> Verdict<'a> {
+        if fastrand::u8(..3) < self.0 {
+            return Verdict::allow();
+        }
+        Verdict::later(async {
+            tokio::task::yield_now().await;
+            Ok(())
+        })
+    }
+}
+
 pub(super) async fn run(seed: u64, trace: bool) {
     let mut world = World::new(seed, trace).await;
     let steps = world.rng.usize(20..900);
@@ -105,18 +127,19 @@ impl World {
         let mut rng = fastrand::Rng::with_seed(seed);
         fastrand::seed(rng.u64(..));
         let mut truth = Truth::default();
-        let mut builder = Broker::builder().policy(policy::Open).shards(rng.usize(1..=3)).limits(|limits| {
-            limits.queue_messages = pick(&mut rng, &[1, 2, 3, 5, 8, 64]);
-            limits.queue_bytes = pick(&mut rng, &[1, 300, 1000, 1 << 20, 1 << 20]);
-            limits.total_queue_bytes = pick(&mut rng, &[1, 1000, 4000, 1 << 28, 1 << 28]);
-            limits.control_bytes = pick(&mut rng, &[1024, 2048, 64 << 10]);
-            limits.topics_per_publish = 3;
-            limits.inbox_messages = pick(&mut rng, &[3, 5, 4096]);
-            limits.inbox_bytes = pick(&mut rng, &[100, 1000, 4 << 20]);
-            limits.commands_per_second = std::num::NonZeroU32::MAX;
-            limits.commands_burst = std::num::NonZeroU32::MAX;
-            limits.subscribes_per_second = std::num::NonZeroU32::MAX;
-        });
+        let mut builder =
+            Broker::builder().policy(Hesitant(rng.u8(..3))).shards(rng.usize(1..=3)).limits(|limits| {
+                limits.queue_messages = pick(&mut rng, &[1, 2, 3, 5, 8, 64]);
+                limits.queue_bytes = pick(&mut rng, &[1, 300, 1000, 1 << 20, 1 << 20]);
+                limits.total_queue_bytes = pick(&mut rng, &[1, 1000, 4000, 1 << 28, 1 << 28]);
+                limits.control_bytes = pick(&mut rng, &[1024, 2048, 64 << 10]);
+                limits.topics_per_publish = 3;
+                limits.inbox_messages = pick(&mut rng, &[3, 5, 4096]);
+                limits.inbox_bytes = pick(&mut rng, &[100, 1000, 4 << 20]);
+                limits.commands_per_second = std::num::NonZeroU32::MAX;
+                limits.commands_burst = std::num::NonZeroU32::MAX;
+                limits.subscribes_per_second = std::num::NonZeroU32::MAX;
+            });
         for name in TOPICS {
             let (topic, config) = configure(&mut rng, name);
             builder = builder.topic(name, config);
@@ -313,7 +336,8 @@ impl World {
         let (request, command) = match self.rng.u8(..10) {
             0..5 => {
                 let start = self.start(name, self.clients[at].view.positions.get(name).copied());
-                let request = Request::Subscribe { name: name.to_owned(), start, begun: None };
+                let wanted = vec![(name.to_owned(), start)];
+                let request = Request::Subscribe { wanted, before: None, begun: Vec::new() };
                 (request, Command::Subscribe(SubscribeCommand::starting(name, start)))
             }
             5..7 => (
@@ -330,6 +354,23 @@ impl World {
                 sending.sent.except = if publish.echo { Vec::new() } else { vec![client] };
                 self.sending.push(sending);
                 (Request::Publish(self.next_uid), Command::Publish(publish))
+            }
+            _ if !self.clients[at].has_connected => {
+                self.clients[at].has_connected = true;
+                let mut names = TOPICS.iter().chain(&PATTERNS).copied().collect::<Vec<_>>();
+                self.rng.shuffle(&mut names);
+                names.truncate(self.rng.usize(..4));
+                names.sort_unstable();
+                names.dedup();
+                let mut wanted = Vec::new();
+                for name in names {
+                    wanted.push((name.to_owned(), self.start(name, None)));
+                }
+                let mut connect = ConnectCommand::default();
+                let each = |(name, start): &(String, Start)| SubscribeCommand::starting(name, *start);
+                connect.subscribe = wanted.iter().map(each).collect();
+                let request = Request::Subscribe { wanted, before: None, begun: Vec::new() };
+                (request, Command::Connect(connect))
             }
             _ => (Request::Ping, Command::Ping),
         };
@@ -357,13 +398,14 @@ impl World {
         }
     }
 
-    fn begun(&mut self, name: &str, start: Start) -> Begun {
+    fn begun(&self, name: &str, start: Start, before: Vec<usize>) -> Begun {
         // A message's age is told by the wall clock, which goes on while the broker's stands still.
         let now = Instant::now() + self.began.elapsed() + Duration::from_millis(2);
         let topic = self.truth.topics.iter().find(|topic| topic.name == name);
         Begun {
             start,
             tops: self.truth.topics.iter().map(Topic::top).collect(),
+            before,
             floor: topic.map_or(0, |topic| topic.floor(now)),
             latest: topic.map_or_else(Vec::new, Topic::latest),
             conflates: None,
@@ -391,9 +433,16 @@ impl World {
             let index = self.sending.iter().position(|sending| sending.sent.uid == uid);
             let sending = self.sending.swap_remove(index.unwrap_or_else(|| panic!("accepted twice")));
             self.accept(sending);
-        } else if let (Serving::Done(_), Some(Request::Subscribe { name, start, .. })) = (serving, request) {
-            note!(self, "{} is subscribed to {name}", self.clients[at].view.client);
-            let begun = self.begun(&name, start);
+        } else if let Some(Request::Subscribe { wanted, before, .. }) = request {
+            let tops: Vec<usize> = self.truth.topics.iter().map(Topic::top).collect();
+            if let Serving::Midway(_) = serving {
+                self.clients[at].view.begins(id, tops);
+                return true;
+            }
+            note!(self, "{} is subscribed to {wanted:?}", self.clients[at].view.client);
+            let before = before.unwrap_or(tops);
+            let begun = wanted.iter().map(|(name, start)| self.begun(name, *start, before.clone()));
+            let begun = begun.collect();
             self.clients[at].view.began(id, begun);
         }
         true
@@ -454,7 +503,8 @@ impl World {
 
     /// False when it was not polled.
     fn read_at(&mut self, at: usize, most: usize, always: bool) -> bool {
-        let begun = self.begun(self.readers[at].name, self.readers[at].start);
+        let tops = self.truth.topics.iter().map(Topic::top).collect();
+        let begun = self.begun(self.readers[at].name, self.readers[at].start, tops);
         self.readers[at].poll(&self.truth, begun, most, always, self.trace)
     }
 
@@ -509,6 +559,7 @@ impl World {
                 socket.give_room(1 << 30, usize::MAX);
             }
         }
+        let mut idle = 0;
         for round in 0.. {
             assert!(round < 20_000, "it goes on and on: {:?}", self.broker.stats());
             let mut moved = self.shards.step_all();
@@ -527,7 +578,9 @@ impl World {
                 tokio::task::yield_now().await;
             }
             self.check();
-            if !moved {
+            // A task that has only yielded is woken after the round.
+            idle = if moved { 0 } else { idle + 1 };
+            if idle > 1 {
                 // A session that was let go on last may not have been flushed.
                 if self.clients.iter().any(|client| !client.is_done() && client.flush()) {
                     continue;
