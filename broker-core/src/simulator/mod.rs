@@ -8,9 +8,20 @@
 //!
 //! `FANFARE_SIM_SEEDS` says how many seeds are run, `FANFARE_SIM_SEED` runs a single one and prints what happens.
 
+/// Says what happens, when a single seed is played.
+macro_rules! note {
+    ($world:expr, $($text:tt)*) => {
+        if $world.trace {
+            eprintln!("  {}", format_args!($($text)*));
+        }
+    };
+}
+
 mod client;
+mod commands;
 mod frames;
 mod nodes;
+mod publishing;
 mod reader;
 mod shards;
 mod track;

@@ -30,14 +30,6 @@ use crate::{
 
 const TOPICS: [&str; 3] = ["e.a", "l.a", "l.b"];
 
-macro_rules! note {
-    ($world:expr, $($text:tt)*) => {
-        if $world.trace {
-            eprintln!("  {}", format_args!($($text)*));
-        }
-    };
-}
-
 struct Node {
     broker: Broker,
     hub: Arc<HubNode>,

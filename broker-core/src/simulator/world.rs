@@ -1,42 +1,27 @@
 //! One seed: a broker, its clients, and what happens to them.
 
-use std::{
-    pin::Pin,
-    sync::Arc,
-    task::{Context, Poll, Waker},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
-use tokio::time::Instant;
+use async_trait::async_trait;
 
 use super::{
-    client::{Client, Serving},
-    frames::{Flag, Socket, Table},
+    client::Client,
+    frames::{Socket, Table},
+    publishing::{Publisher, Sending},
     reader::Reader,
     shards::Shards,
-    track::Begun,
-    truth::{Retains, Sent, Topic, Truth},
-    view::Request,
+    truth::{Retains, Topic, Truth},
 };
-use async_trait::async_trait;
-use futures_util::FutureExt;
-
 use crate::{
     Broker,
-    backend::HistoryQuery,
-    message::{Epoch, Payload, Position},
     policy::{Action, Admission, Identity, Policy, Verdict},
-    publish::PublishError,
-    session::{
-        ClientId, CloseKind, CloseReason, Command, ConnectCommand, Handshake, PublishCommand, Refusal, Start,
-        SubscribeCommand,
-    },
-    topic::{OverflowPolicy, TopicConfig, TopicName},
+    session::{CloseKind, CloseReason, Handshake, Refusal},
+    topic::{OverflowPolicy, TopicConfig},
 };
 
 pub(super) const TOPICS: [&str; 6] = ["e.a", "e.b", "e.c", "l.a", "l.b", "l.c"];
-const PATTERNS: [&str; 5] = ["e.*", "l.*", "*.a", "e.b", ">"];
-const POLICIES: [OverflowPolicy; 5] = [
+pub(super) const PATTERNS: [&str; 5] = ["e.*", "l.*", "*.a", "e.b", ">"];
+pub(super) const POLICIES: [OverflowPolicy; 5] = [
     OverflowPolicy::DropOldest,
     OverflowPolicy::DropNewest,
     OverflowPolicy::ConflateByKey,
@@ -44,46 +29,23 @@ const POLICIES: [OverflowPolicy; 5] = [
     OverflowPolicy::Resync,
 ];
 
-type Publishing = Pin<Box<dyn Future<Output = Result<(), PublishError>>>>;
-
-/// A publish of the app that may have to wait.
-struct Publisher {
-    future: Publishing,
-    sending: Option<Sending>,
-    flag: Arc<Flag>,
-}
-
-/// A message that is on its way to be accepted.
-struct Sending {
-    topics: Vec<&'static str>,
-    sent: Sent,
-}
-
 pub(super) struct World {
     pub(super) rng: fastrand::Rng,
     pub(super) broker: Broker,
-    shards: Shards,
+    pub(super) shards: Shards,
     pub(super) truth: Truth,
-    clients: Vec<Client>,
-    readers: Vec<Reader>,
-    publishers: Vec<Publisher>,
-    sending: Vec<Sending>,
-    formats: Vec<(crate::message::Format, Arc<Table>)>,
-    published: u64,
+    pub(super) clients: Vec<Client>,
+    pub(super) readers: Vec<Reader>,
+    pub(super) publishers: Vec<Publisher>,
+    pub(super) sending: Vec<Sending>,
+    pub(super) formats: Vec<(crate::message::Format, Arc<Table>)>,
+    pub(super) published: u64,
     /// Read by readers that are gone.
-    read_messages: u64,
-    next_uid: u64,
-    began: std::time::Instant,
-    large: bool,
-    trace: bool,
-}
-
-macro_rules! note {
-    ($world:expr, $($text:tt)*) => {
-        if $world.trace {
-            eprintln!("  {}", format_args!($($text)*));
-        }
-    };
+    pub(super) read_messages: u64,
+    pub(super) next_uid: u64,
+    pub(super) began: std::time::Instant,
+    pub(super) large: bool,
+    pub(super) trace: bool,
 }
 
 /// Allows everything, sometimes only after a while.
@@ -118,7 +80,7 @@ pub(super) async fn run(seed: u64, trace: bool) {
     world.finish().await;
 }
 
-fn pick<T: Copy>(rng: &mut fastrand::Rng, of: &[T]) -> T {
+pub(super) fn pick<T: Copy>(rng: &mut fastrand::Rng, of: &[T]) -> T {
     of[rng.usize(..of.len())]
 }
 
@@ -210,242 +172,6 @@ impl World {
         let socket = (self.rng.u8(..3) > 0).then(Arc::<Socket>::default);
         note!(self, "{} connects, socket: {}", outbox.client(), socket.is_some());
         self.clients.push(Client::new(session, outbox, socket, table));
-    }
-
-    fn message(&mut self) -> (Payload, Sending) {
-        self.next_uid += 1;
-        let length = match self.rng.u8(..10) {
-            0 if self.large => self.rng.usize(8..40_000),
-            0..3 => self.rng.usize(8..300),
-            _ => 8,
-        };
-        let mut bytes = vec![0; length];
-        bytes[..8].copy_from_slice(&self.next_uid.to_be_bytes());
-        let ids: Vec<ClientId> = self.clients.iter().map(|client| client.view.client).collect();
-        let ids: Vec<ClientId> =
-            ids.into_iter().chain(self.readers.iter().filter_map(Reader::client)).collect();
-        let mut except = Vec::new();
-        if !ids.is_empty() && self.rng.u8(..6) == 0 {
-            except.push(pick(&mut self.rng, &ids));
-            except.push(pick(&mut self.rng, &ids));
-        }
-        let mut topics = vec![pick(&mut self.rng, &TOPICS)];
-        if topics[0].starts_with('e') && self.rng.u8(..6) == 0 {
-            let first = topics[0];
-            topics.extend(TOPICS[..3].iter().filter(|name| **name != first));
-            topics.truncate(self.rng.usize(2..=3));
-        }
-        let key = (self.rng.u8(..3) > 0).then(|| self.rng.u8(..3));
-        let sent = Sent {
-            uid: self.next_uid,
-            key,
-            except,
-            several: topics.len() > 1,
-            weight: length + usize::from(key.is_some()),
-            at: Instant::now(),
-        };
-        (Payload::binary(bytes), Sending { topics, sent })
-    }
-
-    fn publish(&mut self) {
-        if self.publishers.len() >= 6 {
-            return self.poll_publisher(false);
-        }
-        let (payload, sending) = self.message();
-        let mut publish = self.broker.publish(sending.topics[0], payload);
-        if let Some(key) = sending.sent.key {
-            publish = publish.key(key.to_string());
-        }
-        publish = sending.sent.except.iter().fold(publish, |publish, client| publish.except(*client));
-        publish = sending.topics[1..].iter().fold(publish, |publish, topic| publish.also(*topic));
-        let future: Publishing = if self.rng.bool() {
-            Box::pin(async move { publish.await.map(drop) })
-        } else {
-            Box::pin(async move { publish.report().await.map(drop) })
-        };
-        self.publishers.push(Publisher { future, sending: Some(sending), flag: Flag::raised() });
-        self.poll_publisher(false);
-    }
-
-    fn poll_publisher(&mut self, woken: bool) {
-        if self.publishers.is_empty() {
-            return;
-        }
-        let index = self.rng.usize(..self.publishers.len());
-        self.poll_publisher_at(index, woken);
-    }
-
-    /// False when it was not polled.
-    fn poll_publisher_at(&mut self, index: usize, woken: bool) -> bool {
-        let publisher = &mut self.publishers[index];
-        if !publisher.flag.lower() && woken {
-            return false;
-        }
-        let waker = Waker::from(publisher.flag.clone());
-        let polled = publisher.future.as_mut().poll(&mut Context::from_waker(&waker));
-        let accepted = self.accepted();
-        if accepted > 0 {
-            let sending = self.publishers[index].sending.take();
-            self.accept(sending.unwrap_or_else(|| panic!("a message is accepted twice")));
-        }
-        if let Poll::Ready(result) = polled {
-            result.unwrap_or_else(|error| panic!("{error}"));
-            let publisher = self.publishers.swap_remove(index);
-            assert!(publisher.sending.is_none(), "published, but not accepted");
-        }
-        true
-    }
-
-    /// How many messages were accepted since the last call.
-    fn accepted(&mut self) -> u64 {
-        let now = self.broker.inner().totals.published.get();
-        now - std::mem::replace(&mut self.published, now)
-    }
-
-    fn accept(&mut self, sending: Sending) {
-        note!(self, "accepted on {:?}: {:?}", sending.topics, sending.sent);
-        for name in sending.topics {
-            let index = self.truth.index(name);
-            let sent = Sent { at: Instant::now(), ..sending.sent.clone() };
-            self.truth.accept(index, sent);
-            self.learn_epoch(index);
-        }
-    }
-
-    fn learn_epoch(&mut self, index: usize) {
-        let topic = &mut self.truth.topics[index];
-        if topic.retains.is_some() && topic.epoch.is_none() {
-            let name = TopicName::new(topic.name).unwrap_or_else(|error| panic!("{error}"));
-            let page = self.broker.inner().backend.history(&name, HistoryQuery::Latest).now_or_never();
-            topic.epoch = page.and_then(Result::ok).map(|page| page.epoch);
-        }
-    }
-
-    fn client(&mut self) -> Option<usize> {
-        let ready: Vec<usize> = (0..self.clients.len()).filter(|at| !self.clients[*at].is_done()).collect();
-        (!ready.is_empty()).then(|| pick(&mut self.rng, &ready))
-    }
-
-    fn command(&mut self) {
-        let Some(at) = self.client() else { return };
-        if self.clients[at].is_ending() {
-            return;
-        }
-        let name =
-            if self.rng.u8(..4) == 0 { pick(&mut self.rng, &PATTERNS) } else { pick(&mut self.rng, &TOPICS) };
-        let (request, command) = match self.rng.u8(..10) {
-            0..5 => {
-                let start = self.start(name, self.clients[at].view.positions.get(name).copied());
-                let wanted = vec![(name.to_owned(), start)];
-                let request = Request::Subscribe { wanted, before: None, begun: Vec::new() };
-                (request, Command::Subscribe(SubscribeCommand::starting(name, start)))
-            }
-            5..7 => (
-                Request::Unsubscribe { name: name.to_owned() },
-                Command::Unsubscribe { topic: name.to_owned() },
-            ),
-            7..9 => {
-                let (payload, mut sending) = self.message();
-                let topics = sending.topics.iter().map(|&name| name.to_owned()).collect();
-                let mut publish = PublishCommand::to_topics(topics, payload);
-                publish.key = sending.sent.key.map(|key| key.to_string());
-                publish.echo = self.rng.bool();
-                let client = self.clients[at].view.client;
-                sending.sent.except = if publish.echo { Vec::new() } else { vec![client] };
-                self.sending.push(sending);
-                (Request::Publish(self.next_uid), Command::Publish(publish))
-            }
-            _ if !self.clients[at].has_connected => {
-                self.clients[at].has_connected = true;
-                let mut names = TOPICS.iter().chain(&PATTERNS).copied().collect::<Vec<_>>();
-                self.rng.shuffle(&mut names);
-                names.truncate(self.rng.usize(..4));
-                names.sort_unstable();
-                names.dedup();
-                let mut wanted = Vec::new();
-                for name in names {
-                    wanted.push((name.to_owned(), self.start(name, None)));
-                }
-                let mut connect = ConnectCommand::default();
-                let each = |(name, start): &(String, Start)| SubscribeCommand::starting(name, *start);
-                connect.subscribe = wanted.iter().map(each).collect();
-                let request = Request::Subscribe { wanted, before: None, begun: Vec::new() };
-                (request, Command::Connect(connect))
-            }
-            _ => (Request::Ping, Command::Ping),
-        };
-        note!(self, "{} asks {command:?}", self.clients[at].view.client);
-        self.clients[at].send(request, command);
-    }
-
-    fn start(&mut self, name: &str, known: Option<Position>) -> Start {
-        if !name.starts_with("l.") || name.contains('*') {
-            return Start::Live;
-        }
-        let topic = self.truth.topic(name);
-        let (top, epoch) = (topic.top() as u64, topic.epoch);
-        match self.rng.u8(..10) {
-            0..2 => Start::Live,
-            2 => Start::Earliest,
-            3 => Start::Latest,
-            4..6 => Start::Last(self.rng.u64(..10)),
-            6 => Start::After(Position::new(Epoch::new(7), self.rng.u64(..=top))),
-            7 if known.is_some() => known.map_or(Start::Live, Start::After),
-            _ => match epoch {
-                Some(epoch) => Start::After(Position::new(epoch, self.rng.u64(..=top + 1))),
-                None => Start::Live,
-            },
-        }
-    }
-
-    fn begun(&self, name: &str, start: Start, before: Vec<usize>) -> Begun {
-        // A message's age is told by the wall clock, which goes on while the broker's stands still.
-        let now = Instant::now() + self.began.elapsed() + Duration::from_millis(2);
-        let topic = self.truth.topics.iter().find(|topic| topic.name == name);
-        Begun {
-            start,
-            tops: self.truth.topics.iter().map(Topic::top).collect(),
-            before,
-            floor: topic.map_or(0, |topic| topic.floor(now)),
-            latest: topic.map_or_else(Vec::new, Topic::latest),
-            conflates: None,
-            resyncs: None,
-        }
-    }
-
-    fn poll_session(&mut self) {
-        if let Some(at) = self.client() {
-            self.poll_session_at(at, true);
-        }
-    }
-
-    /// False when it was not polled.
-    fn poll_session_at(&mut self, at: usize, always: bool) -> bool {
-        let Some(serving) = self.clients[at].poll_session(always) else { return false };
-        // A transport serves some commands, then flushes.
-        if !always || self.rng.bool() {
-            self.clients[at].outbox.flush();
-        }
-        let (Serving::Midway(id) | Serving::Done(id)) = serving else { return true };
-        let request = self.clients[at].view.requests.get(&id).cloned();
-        if self.accepted() > 0 {
-            let Some(Request::Publish(uid)) = request else { panic!("accepted, but not asked for") };
-            let index = self.sending.iter().position(|sending| sending.sent.uid == uid);
-            let sending = self.sending.swap_remove(index.unwrap_or_else(|| panic!("accepted twice")));
-            self.accept(sending);
-        } else if let Some(Request::Subscribe { wanted, before, .. }) = request {
-            let tops: Vec<usize> = self.truth.topics.iter().map(Topic::top).collect();
-            if let Serving::Midway(_) = serving {
-                self.clients[at].view.begins(id, tops);
-                return true;
-            }
-            note!(self, "{} is subscribed to {wanted:?}", self.clients[at].view.client);
-            let before = before.unwrap_or(tops);
-            let begun = wanted.iter().map(|(name, start)| self.begun(name, *start, before.clone()));
-            let begun = begun.collect();
-            self.clients[at].view.began(id, begun);
-        }
-        true
     }
 
     fn poll_outbox(&mut self) {
