@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn options_are_set() {
+    async fn rule_9_unsent_bytes_are_kept_few_by_the_kernel() {
         let (wire, _client) = pair().await;
         assert!(wire.stream.nodelay().unwrap());
         #[cfg(target_os = "linux")]

@@ -61,7 +61,7 @@ async fn what_came_before_a_broken_frame_is_served() {
 }
 
 #[tokio::test]
-async fn a_client_that_answers_no_ping_is_closed() {
+async fn rule_10_a_client_that_answers_no_ping_is_closed() {
     let (reasons, mut reason) = mpsc::channel(1);
     let builder = Broker::builder().policy(Open).ping_interval(Duration::from_millis(100));
     let builder = builder.on_disconnected(move |_, reason| {
@@ -78,7 +78,7 @@ async fn a_client_that_answers_no_ping_is_closed() {
 }
 
 #[tokio::test]
-async fn a_client_that_answers_pings_stays() {
+async fn rule_10_a_client_that_answers_pings_stays() {
     let builder = Broker::builder().policy(Open).ping_interval(Duration::from_millis(1));
     let app = app_with(builder, Config::new().pong_timeout(Duration::from_millis(500))).await;
     let mut client = app.client().await;

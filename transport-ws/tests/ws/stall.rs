@@ -47,7 +47,7 @@ async fn one_is_told_what_it_lost_and_the_others_lose_nothing() {
 }
 
 #[tokio::test]
-async fn one_that_takes_nothing_for_too_long_is_cut() {
+async fn rule_9_one_that_takes_nothing_for_too_long_is_cut() {
     let (reasons, mut reason) = mpsc::channel(1);
     let builder = Broker::builder().policy(Open).on_disconnected(move |_, reason| {
         let reasons = reasons.clone();
