@@ -72,7 +72,8 @@ impl fmt::Debug for NodeId {
     }
 }
 
-/// Where an ephemeral message comes from, so that a receiver can count what was lost between two nodes.
+/// Where a message comes from. Of ephemeral messages a receiver counts by it what was lost between two nodes; by that
+/// of a logged message a node knows its own again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Origin {
     /// The node.
@@ -95,6 +96,27 @@ pub struct Outgoing {
     pub origin: Origin,
     /// Further topics of an ephemeral message, each with its own origin: one copy per connection everywhere.
     pub also: Vec<(TopicName, Origin)>,
+}
+
+impl Outgoing {
+    /// A message for an ephemeral topic.
+    #[must_use]
+    pub fn ephemeral(message: MessageParts, origin: Origin) -> Self {
+        Self { message, retention: None, origin, also: Vec::new() }
+    }
+
+    /// A message for a logged topic.
+    #[must_use]
+    pub fn logged(message: MessageParts, retention: Retention, origin: Origin) -> Self {
+        Self { message, retention: Some(retention), origin, also: Vec::new() }
+    }
+
+    /// The same with further topics: for ephemeral ones.
+    #[must_use]
+    pub fn with_also(mut self, also: Vec<(TopicName, Origin)>) -> Self {
+        self.also = also;
+        self
+    }
 }
 
 /// What a logged topic retains.
@@ -161,7 +183,8 @@ pub struct Incoming {
     pub message: MessageParts,
     /// Its place in the log, on a logged topic.
     pub log: Option<LogPlace>,
-    /// Where it comes from, on an ephemeral topic.
+    /// Where it comes from; always set on an ephemeral topic. On a logged one it lets a node know its own
+    /// messages again.
     pub origin: Option<Origin>,
     /// Further topics of the same ephemeral message.
     pub also: Vec<(TopicName, Origin)>,
@@ -178,6 +201,13 @@ impl Incoming {
     #[must_use]
     pub fn logged(message: MessageParts, place: LogPlace) -> Self {
         Self { message, log: Some(place), origin: None, also: Vec::new() }
+    }
+
+    /// The same with where it comes from.
+    #[must_use]
+    pub fn from_origin(mut self, origin: Origin) -> Self {
+        self.origin = Some(origin);
+        self
     }
 
     /// The same with further topics.
