@@ -3,7 +3,8 @@
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
-import { ChatServer, Proxy, Window, findChromium, freePort, launch } from "./support.mjs";
+import { ExampleServer, Proxy, findChromium, freePort, launch } from "../../../../tests/browser/support.mjs";
+import { Window } from "./support.mjs";
 
 const executable = findChromium();
 
@@ -26,8 +27,8 @@ describe("the chat", { skip: !executable && "no Chromium", timeout: 240_000 }, (
   const of = (name, lines) => lines.filter((line) => line.startsWith(`${name} `));
 
   before(async () => {
-    ChatServer.build();
-    server = new ChatServer(await freePort());
+    ExampleServer.build("chat");
+    server = new ExampleServer("chat", await freePort());
     await server.start();
     browser = await launch(executable);
   });
