@@ -8,10 +8,12 @@ ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 # Read by the scripts that source this file.
 # shellcheck disable=SC2034
 VENV=$ROOT/.cache/venv
+# shellcheck disable=SC2034
+TOOLS=$ROOT/.cache/bin
 cd "$ROOT"
 
-# Where rustup puts programs, and Debian its servers: not on everybody's PATH.
-PATH=$PATH:${CARGO_HOME:-$HOME/.cargo}/bin:/usr/local/sbin:/usr/sbin
+# Where rustup puts programs, Debian its servers and scripts/setup the rest: not on everybody's PATH.
+export PATH=$PATH:${CARGO_HOME:-$HOME/.cargo}/bin:/usr/local/sbin:/usr/sbin:$TOOLS
 
 # Optimised like a release, but with debug assertions and without the minutes of a fat LTO link. It has a
 # folder of its own (target/checked), so that it never replaces a binary that is being measured.
