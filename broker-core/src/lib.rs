@@ -23,4 +23,4 @@ pub mod topic;
 
 pub use broker::{Broker, BrokerBuilder, ConnectError, StartError, SubscribeError, TooManyFormats};
 pub use limits::Limits;
-pub use stats::Stats;
+pub use stats::{Stats, TopicStats};

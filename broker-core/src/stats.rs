@@ -2,6 +2,8 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::topic::TopicName;
+
 /// Counters that only grow. Relaxed: they are read as a picture, not as a protocol.
 #[derive(Debug, Default)]
 pub(crate) struct Totals {
@@ -91,4 +93,14 @@ pub struct Stats {
     pub topics: usize,
     /// Messages that wait for each shard, or are being fanned out by it, now.
     pub shard_depths: Vec<usize>,
+}
+
+/// One topic in a picture of a broker.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct TopicStats {
+    /// The topic.
+    pub topic: TopicName,
+    /// Subscriptions to the topic by its name, on this node, now. Those to a pattern that matches it are not counted.
+    pub subscribers: usize,
 }

@@ -26,7 +26,7 @@ use crate::{
     message::{Encoder, Format, MAX_FORMATS, Payload},
     publish::{Publish, PublishError},
     session::{ClientId, CloseReason, HistoryCommand, HistoryPage},
-    stats::Stats,
+    stats::{Stats, TopicStats},
     subscription::Subscribe,
     topic::{Codec, Topic},
 };
@@ -144,6 +144,13 @@ impl Broker {
     #[must_use]
     pub fn stats(&self) -> Stats {
         self.inner.stats()
+    }
+
+    /// The topics that this node holds state for now, in no order: for a dashboard, not for every message, since it looks
+    /// at each of them.
+    #[must_use]
+    pub fn topics(&self) -> Vec<TopicStats> {
+        self.inner.topics()
     }
 
     /// Whether the backend can be reached; the receiver is told of each change.

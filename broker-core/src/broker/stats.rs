@@ -1,9 +1,12 @@
-//! The picture that [`Stats`] is.
+//! The pictures that [`Stats`] and [`TopicStats`] are.
 
-use std::sync::atomic::Ordering;
+use std::sync::{Arc, atomic::Ordering};
 
 use super::Inner;
-use crate::stats::Stats;
+use crate::{
+    stats::{Stats, TopicStats},
+    table::TopicState,
+};
 
 impl Inner {
     pub(super) fn stats(&self) -> Stats {
@@ -35,5 +38,13 @@ impl Inner {
             topics: self.table.len(),
             shard_depths: self.inboxes.iter().map(|inbox| inbox.depth()).collect(),
         }
+    }
+
+    pub(super) fn topics(&self) -> Vec<TopicStats> {
+        let of = |topic: &Arc<TopicState>| TopicStats {
+            topic: topic.name().clone(),
+            subscribers: topic.sequencer().subscribers(),
+        };
+        self.table.all().iter().map(of).collect()
     }
 }

@@ -100,6 +100,11 @@ impl Sequencer {
         !self.has_subscribers()
     }
 
+    /// Subscriptions to the topic itself.
+    pub(crate) fn subscribers(&self) -> usize {
+        self.subscribers.iter().map(|count| *count as usize).sum()
+    }
+
     pub(crate) fn has_subscribers(&self) -> bool {
         self.subscribers.iter().any(|count| *count > 0)
     }

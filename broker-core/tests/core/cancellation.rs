@@ -30,6 +30,28 @@ async fn a_subscription_that_was_never_polled_does_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_picture_counts_the_subscriptions_of_each_topic() {
+    let (_remote, node) = remote().await;
+    let topics = || {
+        let mut topics: Vec<_> =
+            node.broker.topics().into_iter().map(|t| (t.topic.to_string(), t.subscribers)).collect();
+        topics.sort();
+        topics
+    };
+    let first = node.broker.subscribe("a").await.unwrap();
+    let second = node.broker.subscribe("a").await.unwrap();
+    let _third = node.broker.subscribe("log").await.unwrap();
+    let _pattern = node.broker.subscribe_pattern("a").await.unwrap();
+    assert_eq!(topics(), [("a".to_owned(), 2), ("log".to_owned(), 1)]);
+    drop(first);
+    idle().await;
+    assert_eq!(topics(), [("a".to_owned(), 1), ("log".to_owned(), 1)]);
+    drop(second);
+    idle().await;
+    assert_eq!(topics(), [("log".to_owned(), 1)]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_subscribe_that_is_dropped_while_the_backend_answers_leaves_nothing() {
     for topic in ["t", "log"] {
         let (remote, node) = remote().await;
