@@ -58,6 +58,9 @@ pub struct Limits {
     pub connections: usize,
     /// Topics that this node holds state for at once: 1,000,000.
     pub topics: usize,
+    /// How long one call of the backend may take until it counts as failed: 5 s. A publish that is
+    /// waited for longer may have been stored or not.
+    pub backend_timeout: Duration,
 }
 
 impl Limits {
@@ -75,6 +78,7 @@ impl Limits {
         // A publish to several topics takes a permit for each.
         self.inbox_messages = self.inbox_messages.max(self.topics_per_publish);
         self.authenticate_within = self.authenticate_within.min(FOREVER);
+        self.backend_timeout = self.backend_timeout.clamp(Duration::from_millis(1), FOREVER);
     }
 }
 
@@ -103,6 +107,7 @@ impl Default for Limits {
             connections_per_address: None,
             connections: 100_000,
             topics: 1_000_000,
+            backend_timeout: Duration::from_secs(5),
         }
     }
 }

@@ -1,7 +1,11 @@
 //! How a backend tells a node what arrives.
 
-use std::sync::Weak;
+use std::{
+    fmt,
+    sync::{Arc, Weak},
+};
 
+use async_trait::async_trait;
 use bytes::Bytes;
 
 use super::{BackendState, Incoming, NodeId};
@@ -11,11 +15,43 @@ use crate::{broker::Inner, topic::TopicName};
 /// comes after the node has gone is dropped.
 #[derive(Clone)]
 pub struct Ingress {
-    pub(crate) node: NodeId,
-    pub(crate) broker: Weak<Inner>,
+    node: NodeId,
+    to: To,
+}
+
+#[derive(Clone)]
+enum To {
+    Node(Weak<Inner>),
+    Other(Arc<dyn Arrivals>),
+}
+
+/// Who takes what arrives from a backend in place of a broker: a test that looks at what a backend says, or
+/// a backend around another one that changes what that one says. See [`Ingress::to`].
+#[async_trait]
+pub trait Arrivals: Send + Sync + 'static {
+    /// As [`Ingress::deliver`].
+    async fn deliver(&self, incoming: Incoming);
+
+    /// As [`Ingress::lost`].
+    fn lost(&self, topic: Option<&TopicName>);
+
+    /// As [`Ingress::control`].
+    fn control(&self, from: NodeId, frame: Bytes);
+
+    /// As [`Ingress::state`].
+    fn state(&self, state: BackendState);
 }
 
 impl Ingress {
+    /// The way to somebody else than a broker.
+    pub fn to(node: NodeId, arrivals: Arc<dyn Arrivals>) -> Self {
+        Self { node, to: To::Other(arrivals) }
+    }
+
+    pub(crate) fn of(node: NodeId, broker: Weak<Inner>) -> Self {
+        Self { node, to: To::Node(broker) }
+    }
+
     /// The name of this node.
     #[must_use]
     pub fn node(&self) -> NodeId {
@@ -30,36 +66,56 @@ impl Ingress {
     /// Dropped before it is ready, the message may be delivered or not; on a
     /// logged topic it is then found missing, and read from the history.
     pub async fn deliver(&self, incoming: Incoming) {
-        if let Some(broker) = self.broker.upgrade() {
-            broker.receive(incoming).await;
+        match &self.to {
+            To::Node(broker) => {
+                if let Some(broker) = broker.upgrade() {
+                    broker.receive(incoming).await;
+                }
+            }
+            To::Other(arrivals) => arrivals.deliver(incoming).await,
         }
     }
 
     /// Messages of a topic, or of all topics, were lost on the way to this node.
     /// Subscribers of ephemeral topics are told; logged topics are read from the history.
     pub fn lost(&self, topic: Option<&TopicName>) {
-        if let Some(broker) = self.broker.upgrade() {
-            broker.lost(topic);
+        match &self.to {
+            To::Node(broker) => {
+                if let Some(broker) = broker.upgrade() {
+                    broker.lost(topic);
+                }
+            }
+            To::Other(arrivals) => arrivals.lost(topic),
         }
     }
 
     /// Takes a control frame of another node.
     pub fn control(&self, from: NodeId, frame: Bytes) {
-        if let Some(broker) = self.broker.upgrade() {
-            broker.control(from, frame);
+        match &self.to {
+            To::Node(broker) => {
+                if let Some(broker) = broker.upgrade() {
+                    broker.control(from, frame);
+                }
+            }
+            To::Other(arrivals) => arrivals.control(from, frame),
         }
     }
 
     /// The backend can be reached, or no longer.
     pub fn state(&self, state: BackendState) {
-        if let Some(broker) = self.broker.upgrade() {
-            broker.backend_state(state);
+        match &self.to {
+            To::Node(broker) => {
+                if let Some(broker) = broker.upgrade() {
+                    broker.backend_state(state);
+                }
+            }
+            To::Other(arrivals) => arrivals.state(state),
         }
     }
 }
 
-impl std::fmt::Debug for Ingress {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for Ingress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Ingress").field("node", &self.node).finish_non_exhaustive()
     }
 }

@@ -154,7 +154,7 @@ impl Inner {
     }
 
     fn ingress(&self) -> Ingress {
-        Ingress { node: self.node, broker: self.this.clone() }
+        Ingress::of(self.node, self.this.clone())
     }
 
     pub(crate) fn weak(&self) -> Weak<Self> {

@@ -285,6 +285,11 @@ impl Drop for Begun {
 }
 
 impl Attachment {
+    /// The subscriber's number of it.
+    pub(crate) fn subscription(&self) -> SubscriptionId {
+        self.subscription
+    }
+
     /// Leaves; the reply is enqueued when nothing of the topic can follow any more.
     pub(crate) fn leave(mut self, reply: Option<bytes::Bytes>) {
         self.send_remove(reply);

@@ -11,8 +11,9 @@ use crate::{
     topic::TopicName,
 };
 
-/// How many topics are remembered one by one; with more, every topic is said to have lost something.
-const MAX_TOPICS: usize = 256;
+/// How many topics are remembered one by one; with more, every topic is said to have lost something. With the
+/// longest names they fit into 64 KiB.
+const MAX_TOPICS: usize = 240;
 
 /// The first byte of each control frame: how what follows is written.
 const VERSION: u8 = 1;

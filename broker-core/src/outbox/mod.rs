@@ -68,6 +68,18 @@ pub trait Wire: Send + Sync + 'static {
     fn poll_writable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
 }
 
+/// A frame that was [pulled](Outbox::poll_pull_frames).
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct Pulled<'a> {
+    /// The whole frame, in the connection's format; a message's is shared by all its subscribers. Never empty.
+    pub bytes: &'a Bytes,
+    /// Which subscription has come to which place in its topic's log with this frame: who resumes after it
+    /// misses nothing. `None` where nothing moves: on ephemeral topics, with patterns, and for a gap, which
+    /// only the frame after it leaves behind.
+    pub cursor: Option<(SubscriptionId, Position)>,
+}
+
 /// What waits for one connection. Cloning gives another handle.
 #[derive(Clone)]
 pub struct Outbox {
@@ -114,7 +126,18 @@ impl Outbox {
         max: usize,
         out: &mut Vec<Bytes>,
     ) -> Poll<Option<CloseReason>> {
-        self.inner.poll(|state, shared| state.poll_pull(shared, cx, max, out))
+        self.poll_pull_frames(cx, max, |frame| out.push(frame.bytes.clone()))
+    }
+
+    /// The same, frame by frame, for a connection that has something to add to each, such as a cursor
+    /// of its own. `take` is called under the outbox's lock: it must be quick, and not call the outbox.
+    pub fn poll_pull_frames(
+        &self,
+        cx: &mut Context<'_>,
+        max: usize,
+        take: impl FnMut(Pulled<'_>),
+    ) -> Poll<Option<CloseReason>> {
+        self.inner.poll(|state, shared| state.poll_pull(shared, cx, max, take))
     }
 
     /// Takes the next thing that waits, as it is; `Ready(None)` when the outbox is closed.
@@ -176,10 +199,17 @@ impl Outbox {
         self.inner.change(|state, shared| state.close(shared, reason, flush_first));
     }
 
-    /// How long the socket has taken nothing although something waits.
+    /// How long the socket has taken nothing although something waits. Without a socket: how long nobody has
+    /// pulled.
     #[must_use]
     pub fn stalled_for(&self) -> Option<Duration> {
         self.inner.state.lock().stalled_since.map(|since| since.elapsed())
+    }
+
+    /// Why the connection is over, once the last frame has been taken, or cannot be any more.
+    #[must_use]
+    pub fn over(&self) -> Option<CloseReason> {
+        self.inner.state.lock().over()
     }
 
     /// Whether nothing waits.

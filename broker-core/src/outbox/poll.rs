@@ -4,7 +4,7 @@ use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 
-use super::{queue::Entry, shared::Shared, state::State};
+use super::{Pulled, queue::Entry, shared::Shared, state::State};
 use crate::session::CloseReason;
 
 /// How many rounds of writing one poll makes before others get their turn.
@@ -50,15 +50,14 @@ impl State {
         shared: &Shared,
         cx: &mut Context<'_>,
         max: usize,
-        out: &mut Vec<Bytes>,
+        take: impl FnMut(Pulled<'_>),
     ) -> Poll<Option<CloseReason>> {
-        let held = out.len();
-        self.take_frames(shared, max.max(1), out);
+        let taken = self.take_frames(shared, max.max(1), take);
         self.pull_where_due(shared);
         if let Some(reason) = self.over() {
             return Poll::Ready(Some(reason));
         }
-        if out.len() == held {
+        if taken == 0 {
             self.register(cx);
             return Poll::Pending;
         }
@@ -115,7 +114,7 @@ impl State {
     }
 
     /// Why the connection is over, when it is: the last frame has gone out, or the socket broke.
-    fn over(&self) -> Option<CloseReason> {
+    pub(super) fn over(&self) -> Option<CloseReason> {
         let closing = self.closing.as_ref()?;
         (closing.broken || !self.has_work()).then(|| closing.reason.clone())
     }

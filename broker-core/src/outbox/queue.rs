@@ -321,6 +321,16 @@ impl Queue {
         }
     }
 
+    /// Where in its topic's log the subscription is after this entry. A gap does not say: what stands behind it
+    /// may have been said earlier.
+    pub(super) fn cursor_of(&self, entry: &Entry) -> Option<Position> {
+        match (&self.subject, entry) {
+            (Subject::Pattern(_), _) | (_, Entry::Gap(_) | Entry::Conflated) => None,
+            (Subject::Topic(_), Entry::Message(message)) => message.position(),
+            (Subject::Topic(_), Entry::Cursor(position) | Entry::Live(position)) => Some(*position),
+        }
+    }
+
     pub(super) fn into_messages(self) -> impl Iterator<Item = Arc<Message>> {
         self.entries.into_iter().filter_map(|entry| match entry {
             Entry::Message(message) => Some(message),

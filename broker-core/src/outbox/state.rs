@@ -52,7 +52,7 @@ pub(super) struct State {
     pub(super) blocked: bool,
     /// The connection's task has asked the socket to be woken by it.
     pub(super) awaits_socket: bool,
-    /// Since when the socket has taken nothing although something waits.
+    /// Since when the socket has taken nothing, or nobody has pulled, although something waits.
     pub(super) stalled_since: Option<Instant>,
     pub(super) closing: Option<Box<Closing>>,
 }
@@ -105,11 +105,16 @@ impl State {
         self.awaits_socket = false;
     }
 
-    /// What waits for a blocked socket waits from now on, if nothing has waited before it.
+    /// What waits for a blocked socket, or to be pulled, waits from now on, if nothing has waited before it.
     pub(super) fn note_waiting(&mut self) {
-        if self.blocked {
+        if self.blocked || self.wire.is_none() {
             self.stalled_since.get_or_insert_with(Instant::now);
         }
+    }
+
+    /// Something was pulled: what is left waits from now on.
+    pub(super) fn note_pulled(&mut self) {
+        self.stalled_since = if self.has_work() { Some(Instant::now()) } else { None };
     }
 
     fn note_removed(&mut self) {

@@ -5,7 +5,7 @@ use std::io::{ErrorKind, IoSlice};
 use bytes::{Buf, Bytes};
 use smallvec::SmallVec;
 
-use super::{Wire, queue::Entry, shared::Shared, state::State};
+use super::{Pulled, Wire, queue::Entry, shared::Shared, state::State};
 use crate::{
     message::Frame,
     outbox::queue::Subject,
@@ -111,12 +111,51 @@ impl State {
         }
     }
 
-    /// Takes frames out of the outbox, in the order in which they have to go.
-    pub(super) fn take_frames(&mut self, shared: &Shared, max_bytes: usize, out: &mut Vec<Bytes>) {
-        let frames = self.gather(shared, usize::MAX, max_bytes);
-        let total = frames.iter().map(|frame| frame.bytes.len()).sum();
-        out.extend(frames.iter().filter(|f| !f.bytes.is_empty()).map(|frame| frame.bytes.clone()));
-        self.settle(shared, frames, total);
+    /// Takes frames out of the outbox, in the order in which they have to go. Returns how many bytes they are.
+    pub(super) fn take_frames(
+        &mut self,
+        shared: &Shared,
+        max_bytes: usize,
+        mut take: impl FnMut(Pulled<'_>),
+    ) -> usize {
+        let mut bytes = 0;
+        let mut delivered = 0;
+        let mut pass = |frame: &Bytes, cursor| {
+            if !frame.is_empty() {
+                bytes += frame.len();
+                take(Pulled { bytes: frame, cursor });
+            }
+            bytes
+        };
+        let mut taken = pass(&std::mem::take(&mut self.remainder), None);
+        while taken < max_bytes {
+            if let Some(frame) = self.control.pop() {
+                taken = pass(&frame, None);
+            } else if let Some((id, entry)) = self.pop(shared) {
+                let cursor = self.queue(id).and_then(|queue| {
+                    queue.note_sent(&entry);
+                    queue.cursor_of(&entry)
+                });
+                let cursor = cursor.map(|position| (id, position));
+                taken = match (&entry, &shared.format) {
+                    (Entry::Message(message), Some(format)) => {
+                        delivered += 1;
+                        pass(message.encoded(format), cursor)
+                    }
+                    _ => pass(&self.encode(shared, id, &entry), cursor),
+                };
+            } else if let Some(frame) = self.closing.as_mut().and_then(|closing| closing.frame.take()) {
+                taken = pass(&frame, None);
+            } else {
+                break;
+            }
+        }
+        shared.totals.delivered.add(delivered);
+        self.room_made |= taken > 0;
+        if taken > 0 {
+            self.note_pulled();
+        }
+        taken
     }
 
     fn gather(&mut self, shared: &Shared, max_frames: usize, max_bytes: usize) -> SmallVec<[Outgoing; 16]> {

@@ -18,6 +18,7 @@ use crate::{
     message::Frame,
     outbox::Outbox,
     policy::{Action, Admission, Identity},
+    subscriber::SubscriptionId,
     topic::TopicName,
 };
 
@@ -157,6 +158,14 @@ impl Session {
         let outcome = begun.outcome;
         state.attach(begun, None);
         Ok(outcome)
+    }
+
+    /// The outbox's number of a subscription, by the topic or pattern as it was subscribed: what
+    /// [`Outbox::poll_pull_frames`] says where it is.
+    #[must_use]
+    pub fn subscription(&self, topic: &str) -> Option<SubscriptionId> {
+        let held = &self.state.as_ref()?.subscriptions;
+        held.iter().find(|(name, _)| **name == *topic).map(|(_, attachment)| attachment.subscription())
     }
 
     /// Answers a frame that is no command. It counts as one.

@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod auto_traits;
+mod backends;
 mod cancellation;
 mod recovery;
 mod reentrancy;
