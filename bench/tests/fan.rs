@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use bench::fan::{self, Options, Report};
 use clap::Parser;
-use support::{Fault, serve};
+use support::{Body, Fault, serve, stream};
 
 const MESSAGES: u64 = 40;
 const CONNS: u64 = 6;
@@ -99,6 +99,82 @@ fn stalled_subscribers_are_not_waited_for_and_catch_up_at_the_end() {
     assert_eq!((report.expected, report.stalled, report.stalled_received), (MESSAGES * 2, 2, MESSAGES));
 }
 
+/// The same as [`load`] on event streams, whose publishers are HTTP's, with each way to cut a stream.
+fn streams(fault: Fault, more: &[&str], check: impl Fn(Report)) {
+    let bodies = [(Body::Plain, 9), (Body::Plain, 4096), (Body::Chunked(4096), 4096), (Body::Chunked(3), 11)];
+    for (body, write) in bodies {
+        check(load(stream(fault, body, write), &[&["--wire", "sse", "--post"], more].concat()));
+    }
+}
+
+#[test]
+fn a_correct_stream_is_clean() {
+    streams(Fault::None, &[], |report| {
+        assert!(report.is_clean(), "{report}");
+        let counts = (report.published, report.expected, report.received, report.gaps_told);
+        assert_eq!(counts, (MESSAGES, MESSAGES * 3, MESSAGES * 3, 0), "{report}");
+    });
+}
+
+#[test]
+fn what_a_stream_does_wrong_is_seen() {
+    streams(Fault::Lose, &[], |report| {
+        assert_eq!((report.lost, report.gaps_told, report.abandoned), (2, 0, 2), "{report}");
+    });
+    streams(Fault::LoseAndTell, &[], |report| {
+        assert_eq!((report.lost, report.gaps_told, report.missed_told), (2, 2, 2), "{report}");
+    });
+    streams(Fault::Double, &[], |report| {
+        assert_eq!((report.doubled, report.lost, report.reordered), (2, 0, 0), "{report}");
+    });
+    streams(Fault::Swap, &[], |report| {
+        assert_eq!((report.reordered, report.lost, report.doubled), (2, 0, 0), "{report}");
+    });
+    streams(Fault::Misroute, &[], |report| {
+        assert_eq!((report.misrouted, report.lost, report.doubled), (2, 0, 0), "{report}");
+    });
+}
+
+#[test]
+fn a_stream_that_ends_is_dead() {
+    streams(Fault::Disconnect, &["--window", "1"], |report| {
+        assert_eq!((report.dead, report.lost), (2, 2), "{report}");
+        assert!(report.trouble.as_ref().unwrap().contains("slow_consumer"), "{report}");
+    });
+}
+
+#[test]
+fn a_refused_http_publish_is_counted() {
+    streams(Fault::Refuse, &[], |report| {
+        assert_eq!((report.refused, report.lost), (2, 6), "{report}");
+        let trouble = report.trouble.as_ref().unwrap();
+        assert!(trouble.contains("429 Too Many Requests slower"), "{trouble}");
+    });
+}
+
+#[test]
+fn several_topics_on_a_stream() {
+    let more = ["--wire", "sse-v1", "--post", "--topics", "5", "--topics-per-conn", "4"];
+    let report = load(stream(Fault::None, Body::Chunked(50), 64), &more);
+    assert!(report.is_clean(), "{report}");
+    assert_eq!(report.received, CONNS * 4 * MESSAGES / 5);
+}
+
+#[test]
+fn stalled_streams_catch_up_at_the_end() {
+    streams(Fault::None, &["--stall", "2"], |report| {
+        assert!(report.is_clean(), "{report}");
+        assert_eq!((report.expected, report.stalled, report.stalled_received), (MESSAGES * 2, 2, MESSAGES));
+    });
+}
+
+#[test]
+fn a_refused_stream_is_an_error_that_says_the_status() {
+    let url = format!("http://{}/private", stream(Fault::None, Body::Plain, 4096));
+    let error = fan::run(&Options::parse_from(["fan", "--wire", "sse", "--url", &url])).unwrap_err();
+    assert!(format!("{error:#}").contains("HTTP/1.1 403 Forbidden {\"error\":\"no\"}"), "{error:#}");
+}
+
 #[test]
 fn the_probe_is_measured_apart() {
     let report = load(serve(Fault::None), &["--saturate", "--seconds", "0.5", "--probe-rate", "100"]);
@@ -124,6 +200,8 @@ fn impossible_options_are_refused() {
         &["--stall", "1000"],
         &["--topics", "2", "--topics-per-conn", "3"],
         &["--topics", "2", "--topics-per-conn", "2", "--wire", "raw"],
+        &["--topics", "2", "--topics-per-conn", "2", "--wire", "sse"],
+        &["--wire", "sse-raw", "--post"],
         &["--rate", "0"],
         &["--warmup-seconds", "1"],
     ] {
@@ -134,19 +212,21 @@ fn impossible_options_are_refused() {
 
 #[test]
 fn the_peer_delivers_and_its_process_is_read() {
-    let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let peer = Peer::start(address);
-    let pid = peer.0.id().to_string();
-    let more = ["--wire", "raw", "--server-pid", &pid, "--conns", "60", "--messages", "400"];
-    let url = format!("ws://{address}");
-    let options = ["fan", "--url", &url, "--settle-ms", "50", "--strict"];
-    let report = fan::run(&Options::parse_from(options.iter().chain(&more))).unwrap();
-    assert!(report.is_clean(), "{report}");
-    assert_eq!(report.received, 60 * 400);
-    assert!(report.server_us_per_delivery > 0.0 && report.bytes_per_conn > 0.0, "{report}");
-    assert!(report.resident_idle > report.resident_before && report.resident_peak > 0, "{report}");
-    let line: serde_json::Value = serde_json::from_str(&report.to_json()).unwrap();
-    assert_eq!(line["received"], 60 * 400);
+    for wire in ["raw", "sse-raw"] {
+        let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let peer = Peer::start(address);
+        let pid = peer.0.id().to_string();
+        let more = ["--wire", wire, "--server-pid", &pid, "--conns", "60", "--messages", "400"];
+        let url = format!("ws://{address}");
+        let options = ["fan", "--url", &url, "--settle-ms", "50", "--strict"];
+        let report = fan::run(&Options::parse_from(options.iter().chain(&more))).unwrap();
+        assert!(report.is_clean(), "{report}");
+        assert_eq!(report.received, 60 * 400);
+        assert!(report.server_us_per_delivery > 0.0 && report.bytes_per_conn > 0.0, "{report}");
+        assert!(report.resident_idle > report.resident_before && report.resident_peak > 0, "{report}");
+        let line: serde_json::Value = serde_json::from_str(&report.to_json()).unwrap();
+        assert_eq!(line["received"], 60 * 400);
+    }
 }
 
 struct Peer(Child);

@@ -1,11 +1,13 @@
-//! A server to compare with: what people write today with axum's WebSocket and tokio's broadcast channel.
+//! A server to compare with: what people write today with axum's WebSocket and Server-Sent Events and tokio's
+//! broadcast channel.
 //!
-//! Subscribers connect to `/sub/TOPIC` and get each payload as a text frame; publishers connect to `/pub` and
-//! send `TOPIC|PAYLOAD`. One task per connection selects between its broadcast receiver and its socket. A
-//! subscriber that falls behind by more than `--channel` messages silently loses the oldest, which is what such
-//! programs do.
+//! Subscribers connect to `/sub/TOPIC` and get each payload as a text frame, or read `/sse/TOPIC` as an event stream;
+//! publishers connect to `/pub` and send `TOPIC|PAYLOAD`. One task per connection selects between its broadcast
+//! receiver and its socket. A subscriber that falls behind by more than `--channel` messages silently loses the
+//! oldest, which is what such programs do. The event stream has no keep-alive, whose timer would make it slower.
 
 use std::collections::HashMap;
+use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -14,14 +16,16 @@ use axum::Router;
 use axum::extract::ws::{Message, Utf8Bytes, WebSocket, WebSocketUpgrade};
 use axum::extract::{Path, State};
 use axum::response::Response;
-use axum::routing::any;
+use axum::response::sse::{Event, Sse};
+use axum::routing::{any, get};
 use axum::serve::ListenerExt;
 use clap::Parser;
+use futures_util::{Stream, stream};
 use tokio::net::TcpListener;
 use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
 
-/// A fan-out server of axum's WebSocket and tokio's broadcast channel.
+/// A fan-out server of axum's WebSocket and event streams and tokio's broadcast channel.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "peer", version)]
 struct Options {
@@ -59,8 +63,11 @@ fn main() -> Result<()> {
 async fn serve(options: Options) -> Result<()> {
     let app =
         App { topics: Arc::default(), channel: options.channel.max(1), read_buffer: options.read_buffer };
-    let router =
-        Router::new().route("/sub/{topic}", any(subscribe)).route("/pub", any(publish)).with_state(app);
+    let router = Router::new()
+        .route("/sub/{topic}", any(subscribe))
+        .route("/sse/{topic}", get(events))
+        .route("/pub", any(publish))
+        .with_state(app);
     let listener = TcpListener::bind(options.listen).await?.tap_io(|stream| {
         // A socket that is gone already shows it when it is read.
         let _ = stream.set_nodelay(true);
@@ -91,6 +98,21 @@ async fn deliver(mut socket: WebSocket, mut messages: broadcast::Receiver<Utf8By
             }
         }
     }
+}
+
+async fn events(
+    Path(topic): Path<String>,
+    State(app): State<App>,
+) -> Sse<impl Stream<Item = Result<Event, Infallible>>> {
+    Sse::new(stream::unfold(app.receiver(topic), |mut messages| async move {
+        loop {
+            match messages.recv().await {
+                Ok(payload) => return Some((Ok(Event::default().data(payload.as_str())), messages)),
+                Err(RecvError::Lagged(_)) => {}
+                Err(RecvError::Closed) => return None,
+            }
+        }
+    }))
 }
 
 async fn publish(upgrade: WebSocketUpgrade, State(app): State<App>) -> Response {

@@ -11,9 +11,10 @@ use axum::{
 use clap::{Parser, ValueEnum};
 use fanfare::{
     Broker,
+    http::Server,
     policy::Open,
     topic::{OverflowPolicy, TopicConfig},
-    ws::{Config, Echo, Server, WebSocket},
+    ws::{Config, Echo, WebSocket},
 };
 use tokio::net::TcpListener;
 

@@ -37,7 +37,7 @@ pub(super) fn run(
     let started = (Instant::now(), process::machine_busy_ticks(), process::cpu_ns(server.pid()));
 
     let pid = server.pid().to_string();
-    let url = format!("ws://127.0.0.1:{port}");
+    let url = format!("http://127.0.0.1:{port}{}", contender.path);
     let mut fan = vec![contender::sibling("fan")?];
     let fixed = ["--json", "--label", name, "--wire", &contender.wire, "--url", &url, "--server-pid", &pid];
     fan.extend(fixed.into_iter().chain(workload.fan.iter().copied()).map(Into::into));

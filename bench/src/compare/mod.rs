@@ -39,7 +39,8 @@ pub struct Options {
     /// Leave server and load generator to the scheduler, in place of core 0 and core 1
     #[arg(long)]
     pub unpinned: bool,
-    /// Another server, as NAME=WIRE:COMMAND; {port} and {threads} are replaced in the command
+    /// Another server, as NAME=WIRE:COMMAND or, where subscribers connect elsewhere than is usual on that wire,
+    /// NAME=WIRE/PATH:COMMAND; {port} and {threads} are replaced in the command
     #[arg(long = "server", value_name = "NAME=WIRE:COMMAND")]
     pub servers: Vec<String>,
     /// File to which each run's report is appended, one line of JSON each
@@ -100,7 +101,8 @@ fn parse_cell<'a>(cell: &str, contenders: &'a [Contender]) -> Result<(&'a Conten
 
 fn after_help() -> String {
     let mut help = String::from(
-        "Servers: fanfare, fanfare-plain, fanfare-log, peer, peer-4k, and those of --server\nWorkloads:\n",
+        "Servers: fanfare, fanfare-plain, fanfare-log, fanfare-sse, fanfare-sse-v1, fanfare-sse-log, peer, peer-4k, \
+         peer-sse, and those of --server\nWorkloads:\n",
     );
     for workload in workload::ALL {
         help.push_str(&format!("  {:<12} {}\n", workload.name, workload.about));

@@ -63,7 +63,7 @@ pub(super) const ALL: &[Workload] = &[
     },
     Workload {
         name: "many-topics",
-        about: "1,000 subscribers of 20 topics each, 1,000 topics, 256 in flight (v1 only)",
+        about: "1,000 subscribers of 20 topics each, 1,000 topics, 256 in flight (v1 and sse-v1 only)",
         metric: Metric::CpuPerDelivery,
         timed: true,
         fan: &["--conns", "1000", "--topics", "1000", "--topics-per-conn", "20", "--window", "256"],

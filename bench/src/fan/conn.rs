@@ -1,4 +1,4 @@
-//! One connection: its socket, how far it is, and what it is subscribed to.
+//! One connection: its socket, how far it is, what comes in on it, and what it is subscribed to.
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -6,16 +6,21 @@ use std::os::fd::OwnedFd;
 use rustix::io::Errno;
 use rustix::net::{SendFlags, send};
 
+use super::chunked::Chunks;
+
 pub(super) struct Conn {
     pub(super) socket: OwnedFd,
     pub(super) state: State,
     pub(super) role: Role,
-    /// Start of a frame whose rest was not read yet.
+    pub(super) input: Input,
+    /// Start of a frame, an event or an answer whose rest was not read yet.
     pub(super) carry: Vec<u8>,
     /// Fragments of a message whose end was not read yet.
     pub(super) fragments: Vec<u8>,
     /// What is to be sent.
     pub(super) out: Vec<u8>,
+    /// Publishes without an answer so far; over a WebSocket the good ones never have one.
+    pub(super) asked: u64,
     /// Whether the poller watches for room to write.
     pub(super) watches_room: bool,
     /// Whether it belongs to the probe, which is looked at before the others.
@@ -40,6 +45,17 @@ pub(super) enum State {
 pub(super) enum Role {
     Subscriber(Subscriptions),
     Publisher,
+}
+
+/// What the server sends on a connection.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Input {
+    /// WebSocket frames, after the upgrade.
+    Frames,
+    /// Server-Sent Events, in a chunked body or in one that ends with the connection.
+    Events(Option<Chunks>),
+    /// Answers to HTTP publishes.
+    Answers,
 }
 
 /// The topics of one connection: `count` of the ring `base..base + ring`, in a row from `base + first`, which
@@ -69,14 +85,16 @@ impl Subscriptions {
 }
 
 impl Conn {
-    pub(super) fn new(socket: OwnedFd, role: Role, urgent: bool) -> Self {
+    pub(super) fn new(socket: OwnedFd, role: Role, input: Input, urgent: bool) -> Self {
         Self {
             socket,
             state: State::Connecting,
             role,
+            input,
             carry: Vec::new(),
             fragments: Vec::new(),
             out: Vec::new(),
+            asked: 0,
             watches_room: true,
             urgent,
         }

@@ -1,4 +1,4 @@
-//! `fan`: a fan-out load generator for WebSocket pub/sub servers.
+//! `fan`: a fan-out load generator for pub/sub servers over WebSocket and Server-Sent Events.
 //!
 //! One thread opens many subscribers and a few publishers, publishes, and accounts for each delivery to each
 //! subscriber: what was lost, what came twice, what came out of order, what reached somebody it was not for,
@@ -6,26 +6,30 @@
 //! must run on the server's machine.
 //!
 //! The client must not be the bottleneck, so a delivery costs it little: level-triggered readiness, one read
-//! buffer for all connections, frames parsed in place, a delivery recognized by a short stamp in its payload
+//! buffer for all connections, frames and events parsed in place, a delivery recognized by a short stamp in its payload
 //! (no JSON parser), and no sleeping during a closed loop: on loopback a sleeping client makes the *server* pay
 //! for waking another core.
 //!
 //! | module | what |
 //! | --- | --- |
 //! | `options` | the command line |
-//! | `wire` | the three dialects: paths, subscribe and publish frames, what a server's control frames say |
+//! | `wire` | the dialects: paths, subscribe and publish frames, what a server's control frames say |
 //! | `frame` | WebSocket frames (RFC 6455 section 5.2), both ways |
+//! | `http`, `chunked`, `event` | answers of HTTP/1.1, chunked bodies, Server-Sent Events |
 //! | `stamp` | the mark that each payload carries |
 //! | `ledger` | what was published, what arrived, and at whom |
 //! | `conn`, `poller`, `client` | sockets, readiness, and the connections on them |
 //! | `drive` | pacing: when to publish what, and when to stop |
 //! | `report` | the result, for people and as JSON |
 
+mod chunked;
 mod client;
 mod clock;
 mod conn;
 mod drive;
+mod event;
 mod frame;
+mod http;
 mod ledger;
 mod options;
 mod poller;

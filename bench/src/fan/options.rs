@@ -5,11 +5,12 @@ use clap::{Parser, ValueEnum};
 
 use super::stamp;
 
-/// A fan-out load generator for WebSocket pub/sub servers.
+/// A fan-out load generator for pub/sub servers over WebSocket and Server-Sent Events.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "fan", version, args_override_self = true)]
 pub struct Options {
-    /// The server: ws://HOST:PORT, with a path only where the wire's own is not meant
+    /// The server: ws://HOST:PORT or http://HOST:PORT, with a path only where the wire's own is not meant (of an sse
+    /// wire: the subscribers' path)
     #[arg(long, default_value = "ws://127.0.0.1:9120")]
     pub url: String,
     /// What the server speaks
@@ -21,12 +22,16 @@ pub struct Options {
     /// Number of topics: connection i subscribes to topic i modulo this
     #[arg(long, default_value_t = 1)]
     pub topics: usize,
-    /// Subscriptions per connection: topics i, i+1, ... (v1 only, beyond one)
+    /// Subscriptions per connection: topics i, i+1, ... (v1 and sse-v1 only, beyond one)
     #[arg(long, default_value_t = 1)]
     pub topics_per_conn: usize,
     /// Publisher connections: topic t is published by connection t modulo this
     #[arg(long, default_value_t = 1)]
     pub publishers: usize,
+    /// Publish by HTTP, POST /publish?topic=NAME, in place of a WebSocket: one keep-alive connection per publisher,
+    /// whose requests do not wait for each other's answers
+    #[arg(long)]
+    pub post: bool,
     /// Messages to publish, the warm-up included
     #[arg(long, default_value_t = 1000)]
     pub messages: u64,
@@ -104,6 +109,12 @@ pub enum WireMode {
     Plain,
     /// Subscribers on /sub/NAME, publishers send `NAME|PAYLOAD` to /pub
     Raw,
+    /// Server-Sent Events on /events?topic=NAME, whose data is the bare payload; publishers as in v1
+    Sse,
+    /// The same with &format=v1: the data is the v1 message
+    SseV1,
+    /// Server-Sent Events on /sse/NAME, publishers as in raw
+    SseRaw,
 }
 
 impl Options {
@@ -119,8 +130,12 @@ impl Options {
             "--topics-per-conn must be between 1 and --topics"
         );
         ensure!(
-            self.topics_per_conn == 1 || self.wire == WireMode::V1,
-            "several topics on one connection need --wire v1"
+            self.topics_per_conn == 1 || matches!(self.wire, WireMode::V1 | WireMode::SseV1),
+            "several topics on one connection need --wire v1 or sse-v1"
+        );
+        ensure!(
+            !self.post || !matches!(self.wire, WireMode::Raw | WireMode::SseRaw),
+            "--post needs a server that has /publish: --wire v1, plain, sse or sse-v1"
         );
         ensure!(self.stall < self.conns, "--stall must leave a subscriber that reads");
         ensure!(self.payload >= stamp::SIZE, "--payload must be at least {}", stamp::SIZE);

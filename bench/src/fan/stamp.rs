@@ -33,8 +33,8 @@ impl Reader {
         Self { finder: memmem::Finder::new(MARK), from_end: 0 }
     }
 
-    /// The number of the message whose stamp `message` holds.
-    pub(super) fn read(&mut self, message: &[u8]) -> Option<u32> {
+    /// Where in `message` the first stamp is, and the number that it holds.
+    pub(super) fn find(&mut self, message: &[u8]) -> Option<(usize, u32)> {
         let guess = message.len().checked_sub(self.from_end).filter(|at| message[*at..].starts_with(MARK));
         let at = match guess {
             Some(at) => at,
@@ -44,7 +44,7 @@ impl Reader {
                 at
             }
         };
-        number(message.get(at + MARK.len()..at + SIZE)?)
+        Some((at, number(message.get(at + MARK.len()..at + SIZE)?)?))
     }
 }
 
@@ -63,13 +63,11 @@ mod tests {
         for number in [0, 1, 0xdead_beef, u32::MAX] {
             write(&mut payload, number, 64);
             assert_eq!(payload.len(), 64);
-            assert_eq!(reader.read(&payload), Some(number));
+            assert_eq!(reader.find(&payload), Some((0, number)));
             let text = String::from_utf8(payload.clone()).unwrap();
             for _ in 0..2 {
-                assert_eq!(
-                    reader.read(format!(r#"{{"topic":"t","data":"{text}"}}"#).as_bytes()),
-                    Some(number)
-                );
+                let message = format!(r#"{{"topic":"t","data":"{text}"}}"#);
+                assert_eq!(reader.find(message.as_bytes()), Some((21, number)));
             }
         }
     }
@@ -80,7 +78,7 @@ mod tests {
         let mut payload = Vec::new();
         for (number, size) in [(1, 500), (2, SIZE), (3, 20), (4, 500)] {
             write(&mut payload, number, size);
-            assert_eq!(reader.read(&payload), Some(number));
+            assert_eq!(reader.find(&payload), Some((0, number)));
         }
     }
 
@@ -89,9 +87,9 @@ mod tests {
         let mut reader = Reader::new();
         let mut payload = Vec::new();
         write(&mut payload, 7, 64);
-        assert_eq!(reader.read(&payload), Some(7));
+        assert_eq!(reader.find(&payload), Some((0, 7)));
         for other in [&b""[..], b"FAN:", b"FAN:0000000", b"FAN:0000000g", br#"{"id":1,"ok":{}}"#] {
-            assert_eq!(reader.read(other), None, "{other:?}");
+            assert_eq!(reader.find(other), None, "{other:?}");
         }
     }
 }
