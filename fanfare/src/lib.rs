@@ -23,12 +23,18 @@
 //! # Features
 //!
 //! - `ws` (default): the WebSocket transport, [`ws`].
+//! - `http` (with `ws`): an HTTP server with deadlines, [`http::Server`].
 //! - `axum`: [`ws::WebSocket`] as a handler of axum's, and client addresses from axum's `ConnectInfo`.
 //! - `json`: typed topics whose payloads are JSON, and `Broker::publish_json`.
 #![forbid(unsafe_code)]
 
 #[doc(inline)]
 pub use fanfare_core::*;
+
+/// An HTTP server, and what transports over HTTP share.
+#[cfg(feature = "http")]
+#[doc(inline)]
+pub use fanfare_http as http;
 
 /// The WebSocket transport.
 #[cfg(feature = "ws")]

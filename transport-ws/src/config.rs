@@ -1,8 +1,8 @@
 //! Limits and timeouts of a mounted transport.
 
-use std::{net::IpAddr, time::Duration};
+use std::time::Duration;
 
-use crate::handshake::{InvalidOrigin, Origins};
+use fanfare_http::{InvalidOrigin, InvalidProxy, Origins, TrustedProxies};
 
 /// What a [transport](crate) allows its clients. Each default is the one that [`Config::new`] names.
 ///
@@ -25,7 +25,7 @@ pub struct Config {
     pub(crate) write_timeout: Duration,
     pub(crate) connect_timeout: Duration,
     pub(crate) idle_timeout: Option<Duration>,
-    pub(crate) trusted_proxies: Vec<IpAddr>,
+    pub(crate) trusted_proxies: TrustedProxies,
 }
 
 impl Config {
@@ -34,7 +34,7 @@ impl Config {
     /// proxy. How often a silent client is pinged is the broker's setting, because clients are told.
     pub fn new() -> Self {
         Self {
-            origins: Origins::SameHost,
+            origins: Origins::same_host(),
             max_headers: 64,
             max_header_bytes: 16 * 1024,
             max_message: None,
@@ -42,7 +42,7 @@ impl Config {
             write_timeout: Duration::from_secs(10),
             connect_timeout: Duration::from_secs(10),
             idle_timeout: None,
-            trusted_proxies: Vec::new(),
+            trusted_proxies: TrustedProxies::none(),
         }
     }
 
@@ -63,7 +63,7 @@ impl Config {
 
     /// Admits pages of every origin. With cookies as credentials this lets any page that a user visits act as the user.
     pub fn allow_any_origin(mut self) -> Self {
-        self.origins = Origins::Any;
+        self.origins = Origins::any();
         self
     }
 
@@ -108,12 +108,20 @@ impl Config {
         self
     }
 
-    /// The proxies in front of this server, by address. A connection that comes from one of them counts as coming from
-    /// the last address in `X-Forwarded-For` that is none of them. Nobody else's word is taken: the header is the
-    /// client's to write.
-    pub fn trusted_proxies(mut self, proxies: impl IntoIterator<Item = IpAddr>) -> Self {
-        self.trusted_proxies = proxies.into_iter().map(|proxy| proxy.to_canonical()).collect();
-        self
+    /// The proxies in front of this server, each an address or a range such as `10.0.0.0/8`. A connection that comes from one
+    /// of them counts as coming from the last address in `X-Forwarded-For` that is none of them. Nobody else's word is taken:
+    /// the header is the client's to write.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidProxy`] for what is neither.
+    pub fn trusted_proxies<I>(mut self, proxies: I) -> Result<Self, InvalidProxy>
+    where
+        I: IntoIterator,
+        I::Item: AsRef<str>,
+    {
+        self.trusted_proxies = TrustedProxies::new(proxies)?;
+        Ok(self)
     }
 
     /// The longest message in bytes, given the broker's limit.

@@ -14,9 +14,10 @@ use fanfare_core::{
     policy::Open,
     session::{CommandError, ErrorCode},
 };
-use http::{Request, StatusCode};
+use fanfare_http::{Answer, Refused};
+use http::Request;
 
-use crate::{Config, WebSocket, refuse, service::Answer};
+use crate::{Config, WebSocket};
 
 /// Sends back each message, through the same framing and the same outbox as a [`WebSocket`]: for conformance tests and
 /// for looking at a client. It belongs to no broker, and its limits are those of the [`Config`].
@@ -46,8 +47,7 @@ impl Echo {
         match self.inner.get_or_init(|| endpoint(&self.config)) {
             Some(inner) => inner.upgrade(Request::from_parts(parts, ())).await,
             None => {
-                let error = CommandError::new(ErrorCode::Internal, "the echo did not start");
-                refuse::response(StatusCode::INTERNAL_SERVER_ERROR, error)
+                Refused::from(CommandError::new(ErrorCode::Internal, "the echo did not start")).response()
             }
         }
     }

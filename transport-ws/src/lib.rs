@@ -16,8 +16,6 @@ mod heartbeat;
 mod mount;
 mod read;
 mod refuse;
-mod request;
-mod server;
 mod service;
 mod upgrade;
 mod wheel;
@@ -25,8 +23,7 @@ mod wire;
 
 pub use config::Config;
 pub use echo::Echo;
-pub use handshake::InvalidOrigin;
-pub use server::Server;
+pub use fanfare_http::{InvalidOrigin, InvalidProxy, Server};
 pub use service::WebSocket;
 
 /// Entry points of the fuzz targets. No part of the API.

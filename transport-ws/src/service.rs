@@ -9,14 +9,13 @@ use std::{
     task::{Context, Poll},
 };
 
-use bytes::Bytes;
 use fanfare_core::{
     Broker, ConnectError, TooManyFormats,
     outbox::Outbox,
     session::{CloseKind, CloseReason, CommandError, ErrorCode, Session, SubscribeCommand},
 };
-use http::{Request, Response, StatusCode, request::Parts};
-use http_body_util::Full;
+use fanfare_http::{Answer, Refused};
+use http::{Request, request::Parts};
 use tokio::time::timeout;
 
 use crate::{
@@ -24,11 +23,11 @@ use crate::{
     connection::{self, Client, Mode},
     handshake::Subprotocol,
     mount::Mount,
-    refuse, request, upgrade,
+    refuse, upgrade,
 };
 
-/// What a handshake is answered.
-pub(crate) type Answer = Response<Full<Bytes>>;
+/// The transport's name in [`Handshake::transport`](fanfare_core::session::Handshake::transport).
+const TRANSPORT: &str = "ws";
 
 /// The WebSocket endpoint of a [`Broker`]: a [`tower_service::Service`] for axum and everything else on hyper.
 ///
@@ -110,8 +109,8 @@ impl WebSocket {
                     upgrade::spawn(promise, move |socket| connection::spawn(client, socket));
                     return accepted.response();
                 }
-                Err(Refused::Status(status, error)) => return refuse::response(status, error),
-                Err(Refused::Close(reason)) => reason,
+                Err(No::Status(refused)) => return refused.response(),
+                Err(No::Close(reason)) => reason,
             }
         };
         upgrade::spawn(promise, move |socket| refuse::spawn_goodbye(socket, &goodbye));
@@ -122,44 +121,41 @@ impl WebSocket {
         if self.echo {
             return Mode::Echo;
         }
-        let topic = request::query(parts).find(|(name, _)| name == "topic");
+        let topic = fanfare_http::query(parts).find(|(name, _)| name == "topic");
         topic.map_or(Mode::V1, |(_, topic)| Mode::Plain(topic.into()))
     }
 
     /// Asks the core, within the time that a client has to authenticate.
-    async fn admit(&self, parts: &Parts, mode: &Mode) -> Result<(Session, Outbox), Refused> {
+    async fn admit(&self, parts: &Parts, mode: &Mode) -> Result<(Session, Outbox), No> {
         let Mount { broker, config, v1, plain, .. } = &*self.mount;
-        let handshake = request::handshake(parts, config);
+        let handshake = fanfare_http::handshake(parts, TRANSPORT, &config.trusted_proxies);
         let ask = async {
             let format = if *mode == Mode::V1 { v1 } else { plain };
             let (mut session, outbox) =
-                broker.connect(handshake, format).await.map_err(|error| Refused::by(&error, mode))?;
+                broker.connect(handshake, format).await.map_err(|error| No::by(&error, mode))?;
             if let Mode::Plain(topic) = mode {
                 let subscribed = session.subscribe(SubscribeCommand::live(&**topic)).await;
-                subscribed.map_err(|error| Refused::Status(refuse::status(error.code), error))?;
+                subscribed.map_err(|error| No::Status(error.into()))?;
             }
             Ok((session, outbox))
         };
-        timeout(config.connect_timeout, ask).await.unwrap_or_else(|_| Err(Refused::late(mode)))
+        timeout(config.connect_timeout, ask).await.unwrap_or_else(|_| Err(No::late(mode)))
     }
 }
 
 /// How a client is refused.
-enum Refused {
-    Status(StatusCode, CommandError),
+enum No {
+    Status(Refused),
     Close(CloseReason),
 }
 
-impl Refused {
+impl No {
     fn by(error: &ConnectError, mode: &Mode) -> Self {
         match error {
             ConnectError::Refused(_) | ConnectError::TooMany { .. } if *mode == Mode::V1 => {
                 Self::Close(error.reason())
             }
-            error => {
-                let (status, error) = refuse::status_and_error(error);
-                Self::Status(status, error)
-            }
+            error => Self::Status(error.into()),
         }
     }
 
@@ -167,8 +163,7 @@ impl Refused {
         if *mode == Mode::V1 {
             return Self::Close(CloseKind::ConnectTimeout.into());
         }
-        let error = CommandError::new(ErrorCode::Timeout, "admission took too long");
-        Self::Status(refuse::status(error.code), error)
+        Self::Status(CommandError::new(ErrorCode::Timeout, "admission took too long").into())
     }
 }
 

@@ -50,8 +50,12 @@ impl From<Upgraded> for Socket {
             Ok(parts) => return Self::Tcp(parts.io.into_inner(), parts.read_buf),
             Err(upgraded) => upgraded,
         };
-        match upgraded.downcast::<TokioIo<TcpStream>>() {
-            Ok(parts) => Self::Tcp(parts.io.into_inner(), parts.read_buf),
+        let upgraded = match upgraded.downcast::<TokioIo<TcpStream>>() {
+            Ok(parts) => return Self::Tcp(parts.io.into_inner(), parts.read_buf),
+            Err(upgraded) => upgraded,
+        };
+        match upgraded.downcast::<TokioIo<fanfare_http::Socket>>() {
+            Ok(parts) => Self::Tcp(parts.io.into_inner().into_inner(), parts.read_buf),
             Err(upgraded) => Self::Other(TokioIo::new(upgraded)),
         }
     }

@@ -7,13 +7,9 @@ use std::{
 };
 
 use fanfare_core::outbox::Wire;
+use fanfare_http::set_options;
 use socket2::SockRef;
 use tokio::{io::Interest, net::TcpStream};
-
-/// How much unsent data the kernel takes for one socket before it refuses more, in bytes. Left alone it takes
-/// megabytes, which a client that does not read holds until it is gone.
-#[cfg(any(target_os = "linux", target_os = "android"))]
-const NOT_SENT_LOW_WATER: u32 = 64 * 1024;
 
 /// A connected socket, shared by who writes to it from outside and by the task that reads it.
 #[derive(Debug)]
@@ -92,13 +88,6 @@ impl Wire for TcpWire {
     }
 }
 
-fn set_options(stream: &TcpStream) -> io::Result<()> {
-    stream.set_nodelay(true)?;
-    #[cfg(any(target_os = "linux", target_os = "android"))]
-    SockRef::from(stream).set_tcp_notsent_lowat(NOT_SENT_LOW_WATER)?;
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use std::{future::poll_fn, sync::Arc, time::Duration};
@@ -126,7 +115,7 @@ mod tests {
         let (wire, _client) = pair().await;
         assert!(wire.stream.nodelay().unwrap());
         #[cfg(target_os = "linux")]
-        assert_eq!(SockRef::from(&wire.stream).tcp_notsent_lowat().unwrap(), NOT_SENT_LOW_WATER);
+        assert_eq!(SockRef::from(&wire.stream).tcp_notsent_lowat().unwrap(), 64 * 1024);
     }
 
     #[tokio::test]

@@ -9,13 +9,7 @@ use axum::{
     routing::{any_service, get},
 };
 use clap::Parser;
-use fanfare::{
-    Broker,
-    policy::Rules,
-    session::Refusal,
-    topic::TopicConfig,
-    ws::{Server, WebSocket},
-};
+use fanfare::{Broker, http::Server, policy::Rules, session::Refusal, topic::TopicConfig, ws::WebSocket};
 use tokio::net::TcpListener;
 
 /// How many lines a room remembers.

@@ -1,9 +1,8 @@
 //! Why a handshake is refused, and what the client is told.
 
-use bytes::Bytes;
-use http::{HeaderName, HeaderValue, Response, StatusCode, header};
-use http_body_util::Full;
-use serde_json::json;
+use fanfare_core::session::{CommandError, ErrorCode};
+use fanfare_http::{Answer, Refused};
+use http::{HeaderName, HeaderValue, StatusCode, header};
 use thiserror::Error;
 
 /// A refused handshake. Nothing of the request's values is in it, so that it may be logged.
@@ -48,21 +47,21 @@ impl HandshakeError {
     }
 
     /// The error codes of the wire format v1.
-    fn code(&self) -> &'static str {
+    fn code(&self) -> ErrorCode {
         match self {
-            Self::Origin => "forbidden",
-            Self::TooManyHeaders { .. } => "limit_exceeded",
-            Self::HeadersTooLarge { .. } => "too_large",
-            _ => "bad_request",
+            Self::Origin => ErrorCode::Forbidden,
+            Self::TooManyHeaders { .. } => ErrorCode::LimitExceeded,
+            Self::HeadersTooLarge { .. } => ErrorCode::TooLarge,
+            _ => ErrorCode::BadRequest,
         }
     }
 
     /// What in the request is at fault: a header's name, or a part's.
-    fn field(&self) -> Option<&str> {
+    fn field(&self) -> Option<&'static str> {
         match self {
             Self::Method => Some("method"),
             Self::HttpVersion => Some("version"),
-            Self::Missing(name) | Self::Doubled(name) | Self::Invalid(name) => Some(name.as_str()),
+            Self::Missing(name) | Self::Doubled(name) | Self::Invalid(name) => Some(known(name)),
             Self::WebSocketVersion => Some("sec-websocket-version"),
             Self::Origin => Some("origin"),
             Self::TooManyHeaders { .. } | Self::HeadersTooLarge { .. } => Some("headers"),
@@ -81,19 +80,14 @@ impl HandshakeError {
     }
 
     /// The refusal as a response, its body an error of the wire format v1.
-    pub(crate) fn response(&self) -> Response<Full<Bytes>> {
-        let mut error = json!({ "code": self.code(), "message": self.to_string(), "retry": false });
-        if let Some(field) = self.field() {
-            error["field"] = field.into();
-        }
+    pub(crate) fn response(&self) -> Answer {
+        let mut error = CommandError::new(self.code(), self.to_string());
+        error.field = self.field();
         if let Some((limit, value)) = self.limit() {
-            error["limit"] = limit.into();
-            error["value"] = value.into();
+            error = error.limit(limit as u64, value as u64);
         }
-        let mut response = Response::new(Full::from(json!({ "error": error }).to_string()));
-        *response.status_mut() = self.status();
+        let mut response = Refused::new(self.status(), error).response();
         let headers = response.headers_mut();
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         match self.status() {
             StatusCode::METHOD_NOT_ALLOWED => {
                 headers.insert(header::ALLOW, HeaderValue::from_static("GET"));
@@ -108,4 +102,18 @@ impl HandshakeError {
         }
         response
     }
+}
+
+/// The name of one of the headers that a handshake is held against.
+fn known(name: &HeaderName) -> &'static str {
+    let names = [
+        "host",
+        "upgrade",
+        "connection",
+        "origin",
+        "sec-websocket-version",
+        "sec-websocket-key",
+        "sec-websocket-protocol",
+    ];
+    names.into_iter().find(|known| *known == name).unwrap_or("headers")
 }

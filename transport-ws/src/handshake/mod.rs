@@ -6,7 +6,6 @@
 mod error;
 mod headers;
 mod key;
-mod origin;
 mod protocol;
 
 #[cfg(test)]
@@ -17,8 +16,6 @@ use http::{HeaderValue, Method, Response, StatusCode, Version, header, request::
 use http_body_util::Full;
 
 pub(crate) use error::HandshakeError;
-pub use origin::InvalidOrigin;
-pub(crate) use origin::Origins;
 pub(crate) use protocol::Subprotocol;
 
 use crate::Config;
@@ -43,16 +40,15 @@ impl Accepted {
         }
 
         let headers = &request.headers;
-        let host = headers::only(headers, header::HOST)?;
+        headers::only(headers, header::HOST)?;
         headers::require_token(headers, header::UPGRADE, "websocket")?;
         headers::require_token(headers, header::CONNECTION, "upgrade")?;
         if headers::only(headers, header::SEC_WEBSOCKET_VERSION)? != "13" {
             return Err(HandshakeError::WebSocketVersion);
         }
         let accept = key::accept(headers::only(headers, header::SEC_WEBSOCKET_KEY)?)?;
-        if let Some(origin) = headers::at_most_one(headers, header::ORIGIN)?
-            && !config.origins.admit(origin, host)
-        {
+        headers::at_most_one(headers, header::ORIGIN)?;
+        if !config.origins.admit(request) {
             return Err(HandshakeError::Origin);
         }
         Ok(Self { accept, protocol: Subprotocol::select(headers)? })

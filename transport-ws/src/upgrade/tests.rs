@@ -69,10 +69,15 @@ async fn start(kind: &'static str) -> (SocketAddr, mpsc::Receiver<(bool, usize)>
     let (report, reports) = mpsc::channel(1);
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    if kind == "axum" {
+    if kind == "axum" || kind == "fanfare" {
         let handler =
             move |request: axum::extract::Request| async move { answer(request, report).into_response() };
-        tokio::spawn(axum::serve(listener, Router::new().route("/ws", any(handler))).into_future());
+        let app = Router::new().route("/ws", any(handler));
+        if kind == "axum" {
+            tokio::spawn(axum::serve(listener, app).into_future());
+        } else {
+            tokio::spawn(fanfare_http::Server::new().serve(listener, app));
+        }
         return (address, reports);
     }
     tokio::spawn(async move {
@@ -112,7 +117,7 @@ async fn start(kind: &'static str) -> (SocketAddr, mpsc::Receiver<(bool, usize)>
 
 #[tokio::test]
 async fn takes_the_tcp_socket_back_from_each_server() {
-    for kind in ["axum", "auto", "http1"] {
+    for kind in ["axum", "auto", "http1", "fanfare"] {
         let (address, mut reports) = start(kind).await;
         let (mut client, response) =
             tokio_tungstenite::connect_async(format!("ws://{address}/ws")).await.unwrap();
@@ -139,7 +144,7 @@ async fn serves_any_other_stream_as_it_is() {
 
 #[tokio::test]
 async fn a_refusal_leaves_the_connection_to_http() {
-    for kind in ["axum", "auto", "http1"] {
+    for kind in ["axum", "auto", "http1", "fanfare"] {
         let (address, _reports) = start(kind).await;
         let mut client = TcpStream::connect(address).await.unwrap();
         let wrong = HANDSHAKE.replace("Version: 13", "Version: 8");
@@ -181,7 +186,7 @@ const HANDSHAKE: &str = "GET /ws HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nCo
 
 #[tokio::test]
 async fn loses_nothing_that_came_with_the_handshake() {
-    for kind in ["axum", "auto", "http1"] {
+    for kind in ["axum", "auto", "http1", "fanfare"] {
         let (address, mut reports) = start(kind).await;
         let mut client = TcpStream::connect(address).await.unwrap();
         // "Hello", masked, and the beginning of a second one (RFC 6455, section 5.7).

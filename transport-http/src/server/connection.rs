@@ -1,0 +1,172 @@
+//! One connection: its version, its requests, its end.
+
+use std::{
+    convert::Infallible,
+    error::Error,
+    future::poll_fn,
+    net::SocketAddr,
+    pin::{Pin, pin},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use bytes::Bytes;
+use futures_util::future::{Either, select};
+use http::{Request, Response};
+use http_body::Body;
+use hyper::{
+    body::Incoming,
+    server::conn::{http1, http2},
+    service::service_fn,
+};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use tokio::{
+    sync::watch,
+    time::{sleep, timeout},
+};
+use tower_service::Service;
+
+use super::{
+    Server,
+    listen::Phase,
+    version::{self, Version},
+};
+use crate::Socket;
+
+/// How both versions of HTTP are served.
+pub(super) struct Http {
+    one: http1::Builder,
+    two: http2::Builder<TokioExecutor>,
+    header_timeout: Duration,
+}
+
+impl Http {
+    pub(super) fn new(server: &Server) -> Self {
+        Self { one: server.http1(), two: server.http2(), header_timeout: server.header_timeout }
+    }
+}
+
+/// Serves a connection to its end.
+pub(super) async fn serve<S, B>(
+    http: Arc<Http>,
+    mut socket: Socket,
+    peer: SocketAddr,
+    app: S,
+    mut phase: watch::Receiver<Phase>,
+) where
+    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Clone + Send + 'static,
+    S::Future: Send,
+    B: Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<Box<dyn Error + Send + Sync>>,
+{
+    let version = {
+        let detect = pin!(timeout(http.header_timeout, version::detect(&mut socket)));
+        match select(detect, pin!(reached(&mut phase, Phase::Ending))).await {
+            Either::Left((Ok(Ok(Some(version))), _)) => version,
+            _ => return,
+        }
+    };
+    let ended = match version {
+        Version::One => one(http, socket, peer, app, phase).await,
+        // Boxed, as it is the larger of the two by far, and a task is as large as the largest that it may become.
+        Version::Two => Box::pin(two(http, socket, peer, app, phase)).await,
+    };
+    if let Err(error) = ended {
+        let error: &dyn Error = &error;
+        tracing::debug!(target: "fanfare::http", error, "connection ended");
+    }
+}
+
+async fn one<S, B>(
+    http: Arc<Http>,
+    socket: Socket,
+    peer: SocketAddr,
+    app: S,
+    phase: watch::Receiver<Phase>,
+) -> hyper::Result<()>
+where
+    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Clone + Send + 'static,
+    S::Future: Send,
+    B: Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<Box<dyn Error + Send + Sync>>,
+{
+    let service = service_fn(move |request| respond(app.clone(), request, peer));
+    let connection = pin!(http.one.serve_connection(TokioIo::new(socket), service).with_upgrades());
+    drive(connection, |connection| connection.graceful_shutdown(), phase).await
+}
+
+async fn two<S, B>(
+    http: Arc<Http>,
+    socket: Socket,
+    peer: SocketAddr,
+    app: S,
+    phase: watch::Receiver<Phase>,
+) -> hyper::Result<()>
+where
+    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Clone + Send + 'static,
+    S::Future: Send,
+    B: Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<Box<dyn Error + Send + Sync>>,
+{
+    let asked = Arc::new(AtomicBool::new(false));
+    let told = asked.clone();
+    let service = service_fn(move |request| {
+        told.store(true, Ordering::Relaxed);
+        respond(app.clone(), request, peer)
+    });
+    let connection = pin!(http.two.serve_connection(TokioIo::new(socket), service));
+    let serve = pin!(drive(connection, |connection| connection.graceful_shutdown(), phase));
+    match select(serve, pin!(sleep(http.header_timeout))).await {
+        Either::Left((ended, _)) => ended,
+        Either::Right(((), serve)) if asked.load(Ordering::Relaxed) => serve.await,
+        // Connected, and nothing more.
+        Either::Right(_) => Ok(()),
+    }
+}
+
+/// Asks the app, which is told where the request came from.
+async fn respond<S, B>(
+    mut app: S,
+    mut request: Request<Incoming>,
+    peer: SocketAddr,
+) -> Result<Response<B>, Infallible>
+where
+    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>,
+{
+    request.extensions_mut().insert(peer);
+    #[cfg(feature = "axum")]
+    request.extensions_mut().insert(axum::extract::ConnectInfo(peer));
+    poll_fn(|cx| app.poll_ready(cx)).await?;
+    app.call(request).await
+}
+
+/// Serves on until the connection ends: by itself, in good order when the server stops, or at once when that takes too long.
+async fn drive<C>(
+    mut connection: Pin<&mut C>,
+    end: impl FnOnce(Pin<&mut C>),
+    mut phase: watch::Receiver<Phase>,
+) -> hyper::Result<()>
+where
+    C: Future<Output = hyper::Result<()>>,
+{
+    if let Either::Left((ended, _)) =
+        select(connection.as_mut(), pin!(reached(&mut phase, Phase::Ending))).await
+    {
+        return ended;
+    }
+    end(connection.as_mut());
+    match select(connection, pin!(reached(&mut phase, Phase::Over))).await {
+        Either::Left((ended, _)) => ended,
+        Either::Right(_) => Ok(()),
+    }
+}
+
+/// Ready when the server is that far. A server that was dropped never is: its connections go on.
+async fn reached(phase: &mut watch::Receiver<Phase>, wanted: Phase) {
+    if phase.wait_for(|phase| *phase >= wanted).await.is_err() {
+        std::future::pending::<()>().await;
+    }
+}
