@@ -81,6 +81,7 @@ impl State {
             return Poll::Ready(None);
         }
         self.pull_where_due(shared);
+        self.stalled_since = None;
         self.register(cx);
         Poll::Pending
     }
