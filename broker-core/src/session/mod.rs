@@ -1,5 +1,6 @@
 //! One client's connection: its commands in order, its identity, its replies.
 
+mod authorize;
 mod budgets;
 mod close;
 mod command;
@@ -11,6 +12,7 @@ mod publishing;
 mod reply;
 mod serve;
 mod subscriptions;
+mod visitor;
 
 pub use close::{CloseKind, CloseReason};
 pub use command::{
@@ -21,3 +23,4 @@ pub use handshake::Handshake;
 pub use id::{ClientId, InvalidClientId, RequestId};
 pub use reply::{Connected, HistoryPage, Published, Reply, Subscribed};
 pub use serve::Session;
+pub use visitor::{Visitor, Visitors};

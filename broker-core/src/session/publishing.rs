@@ -2,9 +2,12 @@
 
 use std::sync::Arc;
 
-use super::{CommandError, ErrorCode, PublishCommand, Reply, RequestId, serve::SessionState};
+use super::{
+    CommandError, ErrorCode, PublishCommand, Reply, RequestId, authorize::authorize, serve::SessionState,
+};
 use crate::{
-    hooks::ClientPublish,
+    broker::Inner,
+    hooks::{Client, ClientPublish},
     message::{MessageParts, Publisher},
     policy::Action,
     publish::{Ack, PublishError},
@@ -27,76 +30,88 @@ impl SessionState {
     }
 
     async fn commit(&mut self, command: PublishCommand) -> Result<Ack, CommandError> {
-        let checked = self.checked(command).await;
-        let (parts, also) = checked.inspect_err(|_| self.broker.totals.refused.add(1))?;
-        Ok(self.broker.commit(parts, also, None).await?)
-    }
-
-    /// The message, when it is within the limits, and policy and hooks allow it.
-    async fn checked(
-        &mut self,
-        command: PublishCommand,
-    ) -> Result<(MessageParts, Vec<TopicName>), CommandError> {
-        let (topic, also) = self.topics(&command.topics).await?;
         let Some(client) = self.client() else {
             return Err(CommandError::new(ErrorCode::Unauthenticated, "send `connect` first"));
         };
-        let publisher = Publisher { client: client.id, user: client.identity.user.clone() };
-        let mut parts = MessageParts::new(topic, command.payload);
-        parts.event = command.event.map(Arc::from);
-        parts.key = command.key.map(Arc::from);
-        parts.message_id = command.message_id.map(Arc::from);
-        if !command.echo {
-            parts.except = Some(Arc::from([client.id]));
-        }
-        parts.publisher = Some(publisher);
-        // What is over the limits never reaches the app.
-        self.broker.check(&parts, &also)?;
-        if std::iter::once(&parts.topic).chain(&also).any(|topic| self.broker.hooks.watches(topic)) {
-            parts = self.run_hooks(client, parts, &also).await?;
-        }
-        Ok((parts, also))
+        let (parts, also) = checked(&self.broker, &client, command).await?;
+        Ok(self.broker.commit(parts, also, None).await?)
     }
+}
 
-    async fn topics(&mut self, names: &[String]) -> Result<(TopicName, Vec<TopicName>), CommandError> {
-        let limit = self.broker.limits.topics_per_publish;
-        if names.len() > limit {
-            return Err(PublishError::TooManyTopics { limit, value: names.len() }.into());
-        }
-        let field = if names.len() > 1 { "topics" } else { "topic" };
-        let mut topics = Vec::with_capacity(names.len());
-        for name in names {
-            let topic = TopicName::new(name).map_err(|error| CommandError::invalid_topic(field, &error))?;
-            self.authorize(Action::Publish(&topic)).await?;
-            if !topics.contains(&topic) {
-                topics.push(topic);
-            }
-        }
-        if topics.is_empty() {
-            return Err(CommandError::new(ErrorCode::BadRequest, "no topic is named").field("topic"));
-        }
-        Ok((topics.remove(0), topics))
-    }
+/// The message, when it is within the limits, and policy and hooks allow it.
+pub(super) async fn checked(
+    broker: &Inner,
+    client: &Client,
+    command: PublishCommand,
+) -> Result<(MessageParts, Vec<TopicName>), CommandError> {
+    message(broker, client, command).await.inspect_err(|_| broker.totals.refused.add(1))
+}
 
-    /// Runs the hooks of each topic over the message.
-    async fn run_hooks(
-        &mut self,
-        client: crate::hooks::Client,
-        mut parts: MessageParts,
-        also: &[TopicName],
-    ) -> Result<MessageParts, CommandError> {
-        let first = parts.topic.clone();
-        for topic in std::iter::once(&first).chain(also) {
-            let publish = ClientPublish {
-                client: client.clone(),
-                topic: topic.clone(),
-                payload: parts.payload.clone(),
-                event: parts.event.clone(),
-                key: parts.key.clone(),
-            };
-            let publish = self.broker.hooks.run_publish(publish).await.map_err(CommandError::from)?;
-            (parts.payload, parts.event, parts.key) = (publish.payload, publish.event, publish.key);
-        }
-        Ok(parts)
+async fn message(
+    broker: &Inner,
+    client: &Client,
+    command: PublishCommand,
+) -> Result<(MessageParts, Vec<TopicName>), CommandError> {
+    let (topic, also) = topics(broker, client, &command.topics).await?;
+    let publisher = Publisher { client: client.id, user: client.identity.user.clone() };
+    let mut parts = MessageParts::new(topic, command.payload);
+    parts.event = command.event.map(Arc::from);
+    parts.key = command.key.map(Arc::from);
+    parts.message_id = command.message_id.map(Arc::from);
+    if !command.echo {
+        parts.except = Some(Arc::from([client.id]));
     }
+    parts.publisher = Some(publisher);
+    // What is over the limits never reaches the app.
+    broker.check(&parts, &also)?;
+    if std::iter::once(&parts.topic).chain(&also).any(|topic| broker.hooks.watches(topic)) {
+        parts = run_hooks(broker, client, parts, &also).await?;
+    }
+    Ok((parts, also))
+}
+
+async fn topics(
+    broker: &Inner,
+    client: &Client,
+    names: &[String],
+) -> Result<(TopicName, Vec<TopicName>), CommandError> {
+    let limit = broker.limits.topics_per_publish;
+    if names.len() > limit {
+        return Err(PublishError::TooManyTopics { limit, value: names.len() }.into());
+    }
+    let field = if names.len() > 1 { "topics" } else { "topic" };
+    let mut topics = Vec::with_capacity(names.len());
+    for name in names {
+        let topic = TopicName::new(name).map_err(|error| CommandError::invalid_topic(field, &error))?;
+        authorize(broker, &client.identity, Action::Publish(&topic)).await?;
+        if !topics.contains(&topic) {
+            topics.push(topic);
+        }
+    }
+    if topics.is_empty() {
+        return Err(CommandError::new(ErrorCode::BadRequest, "no topic is named").field("topic"));
+    }
+    Ok((topics.remove(0), topics))
+}
+
+/// Runs the hooks of each topic over the message.
+async fn run_hooks(
+    broker: &Inner,
+    client: &Client,
+    mut parts: MessageParts,
+    also: &[TopicName],
+) -> Result<MessageParts, CommandError> {
+    let first = parts.topic.clone();
+    for topic in std::iter::once(&first).chain(also) {
+        let publish = ClientPublish {
+            client: client.clone(),
+            topic: topic.clone(),
+            payload: parts.payload.clone(),
+            event: parts.event.clone(),
+            key: parts.key.clone(),
+        };
+        let publish = broker.hooks.run_publish(publish).await.map_err(CommandError::from)?;
+        (parts.payload, parts.event, parts.key) = (publish.payload, publish.event, publish.key);
+    }
+    Ok(parts)
 }

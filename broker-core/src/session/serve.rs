@@ -10,7 +10,8 @@ use tokio::time::Instant;
 
 use super::{
     ClientId, CloseKind, CloseReason, Command, CommandError, ConnectCommand, Connected, ErrorCode, Handshake,
-    HistoryCommand, Reply, RequestId, SubscribeCommand, Subscribed, budgets::Budgets, pending::Pending,
+    HistoryCommand, Reply, RequestId, SubscribeCommand, Subscribed, authorize::authorize, budgets::Budgets,
+    pending::Pending,
 };
 use crate::{
     broker::{Attachment, Inner, Place, refused},
@@ -322,39 +323,12 @@ impl SessionState {
         Ok(self.broker.history(&command).await?)
     }
 
-    /// Asks the policy; one that panics refuses. System topics are not the clients'.
-    pub(super) async fn authorize(&mut self, action: Action<'_>) -> Result<(), CommandError> {
-        use std::panic::AssertUnwindSafe;
-
-        use futures_util::FutureExt;
-
+    /// Asks the policy.
+    pub(super) async fn authorize(&self, action: Action<'_>) -> Result<(), CommandError> {
         let Some(identity) = &self.identity else {
             return Err(CommandError::new(ErrorCode::Unauthenticated, "send `connect` first"));
         };
-        let is_system = match action {
-            Action::Subscribe(topic) | Action::Publish(topic) | Action::History(topic) => topic.is_system(),
-            Action::SubscribePattern(pattern) => pattern.as_str().starts_with('$'),
-        };
-        if is_system {
-            return Err(CommandError::new(
-                ErrorCode::Forbidden,
-                "topics that begin with `$` are the system's",
-            )
-            .field("topic"));
-        }
-        let decide = async {
-            match self.broker.policy.authorize(identity, action) {
-                crate::policy::Verdict::Now(verdict) => verdict,
-                crate::policy::Verdict::Later(verdict) => verdict.await,
-            }
-        };
-        match AssertUnwindSafe(decide).catch_unwind().await {
-            Ok(verdict) => verdict.map_err(|refusal| CommandError::from(refusal).field("topic")),
-            Err(_) => {
-                tracing::error!(target: "fanfare::policy", "the policy panicked in `authorize`");
-                Err(CommandError::new(ErrorCode::Internal, "the server failed to decide"))
-            }
-        }
+        authorize(&self.broker, identity, action).await
     }
 
     async fn over_budget(&mut self, id: Option<RequestId>, error: CommandError) -> Result<(), CloseReason> {

@@ -1,0 +1,40 @@
+//! Asking the policy.
+
+use std::panic::AssertUnwindSafe;
+
+use futures_util::FutureExt;
+
+use super::{CommandError, ErrorCode};
+use crate::{
+    broker::Inner,
+    policy::{Action, Identity, Verdict},
+};
+
+/// Asks the policy; one that panics refuses. System topics are not the clients'.
+pub(super) async fn authorize(
+    broker: &Inner,
+    identity: &Identity,
+    action: Action<'_>,
+) -> Result<(), CommandError> {
+    let is_system = match action {
+        Action::Subscribe(topic) | Action::Publish(topic) | Action::History(topic) => topic.is_system(),
+        Action::SubscribePattern(pattern) => pattern.as_str().starts_with('$'),
+    };
+    if is_system {
+        let error = CommandError::new(ErrorCode::Forbidden, "topics that begin with `$` are the system's");
+        return Err(error.field("topic"));
+    }
+    let decide = async {
+        match broker.policy.authorize(identity, action) {
+            Verdict::Now(verdict) => verdict,
+            Verdict::Later(verdict) => verdict.await,
+        }
+    };
+    match AssertUnwindSafe(decide).catch_unwind().await {
+        Ok(verdict) => verdict.map_err(|refusal| CommandError::from(refusal).field("topic")),
+        Err(_) => {
+            tracing::error!(target: "fanfare::policy", "the policy panicked in `authorize`");
+            Err(CommandError::new(ErrorCode::Internal, "the server failed to decide"))
+        }
+    }
+}
