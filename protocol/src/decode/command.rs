@@ -10,11 +10,11 @@ use fanfare_core::{
 };
 
 use super::{
-    depth::depth_over,
     field::{Field, unquote},
     fields::Fields,
     list::List,
     method::{ENTRY_FIELDS, Method},
+    payload::check_depth,
 };
 use crate::{
     DecodeLimits,
@@ -144,11 +144,7 @@ fn embedded(data: &Field<'_>, is_text: bool, limits: &DecodeLimits) -> Result<Pa
         let text = unquote(raw).ok_or_else(|| invalid("with `text` the data is a string".into()))?;
         return Ok(Payload::text(text));
     }
-    if let Some(depth) = depth_over(raw, limits.depth) {
-        let mut error = over(ErrorCode::TooLarge, data.name, limits.depth, depth);
-        error.message = "the payload nests too deep".into();
-        return Err(error);
-    }
+    check_depth(raw, limits)?;
     let bytes = Bytes::copy_from_slice(raw.as_bytes());
     Payload::from_parts(PayloadKind::Json, bytes).map_err(|error| invalid(error.to_string()))
 }

@@ -11,6 +11,7 @@ mod fields;
 mod frame;
 mod list;
 mod method;
+mod payload;
 
 use fanfare_core::session::{Command, ErrorCode, RequestId};
 
