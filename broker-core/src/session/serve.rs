@@ -324,7 +324,8 @@ impl SessionState {
     }
 
     /// Asks the policy.
-    pub(super) async fn authorize(&self, action: Action<'_>) -> Result<(), CommandError> {
+    // Exclusive, because a session is not `Sync`: else what awaits this could not be `Send`.
+    pub(super) async fn authorize(&mut self, action: Action<'_>) -> Result<(), CommandError> {
         let Some(identity) = &self.identity else {
             return Err(CommandError::new(ErrorCode::Unauthenticated, "send `connect` first"));
         };
