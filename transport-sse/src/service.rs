@@ -1,0 +1,253 @@
+//! The transport, mounted.
+
+use std::{
+    convert::Infallible,
+    fmt,
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use bytes::{BufMut, Bytes, BytesMut};
+use fanfare_core::{
+    Broker, TooManyFormats,
+    message::Position,
+    outbox::Outbox,
+    session::{CloseKind, CommandError, ErrorCode, Session, Start, SubscribeCommand, Subscribed},
+};
+use fanfare_http::{Refused, handshake};
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, header, request::Parts,
+};
+use tokio::time::timeout;
+
+use crate::{
+    Config, EventBody,
+    cursor::{Ids, Place},
+    fields,
+    mount::Mount,
+    stream::Stream,
+    wanted::{Form, Wanted},
+};
+
+/// The transport's name in [`Handshake::transport`](fanfare_core::session::Handshake::transport).
+const TRANSPORT: &str = "sse";
+
+/// The event stream endpoint of a [`Broker`]: a [`tower_service::Service`] for axum and everything else on hyper.
+///
+/// Make one per broker, and clone it: clones are the same endpoint.
+///
+/// ```
+/// use axum::{Router, routing::get_service};
+/// use fanfare_core::{Broker, policy::Open};
+/// use fanfare_sse::EventStream;
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let broker = Broker::builder().policy(Open).start().await?;
+/// let app: Router = Router::new().route("/events", get_service(EventStream::new(&broker)?));
+/// # Ok(()) }
+/// ```
+#[derive(Clone)]
+pub struct EventStream {
+    mount: Arc<Mount>,
+}
+
+impl EventStream {
+    /// The endpoint of a broker, with the defaults of [`Config::new`]. It registers two wire formats.
+    ///
+    /// # Errors
+    ///
+    /// [`TooManyFormats`], after some calls for the same broker: clone the first one instead.
+    pub fn new(broker: &Broker) -> Result<Self, TooManyFormats> {
+        Ok(Self { mount: Arc::new(Mount::new(broker)?) })
+    }
+
+    /// The same with another configuration. Clones that exist keep theirs.
+    #[must_use]
+    pub fn config(self, config: Config) -> Self {
+        Self { mount: Arc::new(self.mount.configured(config)) }
+    }
+
+    /// Answers a request: with a stream, or with a refusal.
+    ///
+    /// The client's address, for policies and limits, is that of the extension `SocketAddr` or, with the feature `axum`,
+    /// `ConnectInfo<SocketAddr>`; without either it is unknown.
+    ///
+    /// # Cancel safety
+    ///
+    /// A future that is dropped leaves nothing behind.
+    pub async fn respond<B>(&self, request: Request<B>) -> Response<EventBody> {
+        self.answer(request.into_parts().0).await
+    }
+
+    async fn answer(&self, request: Parts) -> Response<EventBody> {
+        let mut response = match self.open(&request).await {
+            Ok(body) => stream(body),
+            Err(refused) => refused.response().map(EventBody::whole),
+        };
+        if response.status() == StatusCode::METHOD_NOT_ALLOWED {
+            response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
+        }
+        response
+    }
+
+    async fn open(&self, request: &Parts) -> Result<EventBody, Refused> {
+        let Mount { config, broker, .. } = &*self.mount;
+        if request.method != Method::GET && request.method != Method::HEAD {
+            let error =
+                CommandError::new(ErrorCode::BadRequest, "an event stream is read with GET").field("method");
+            return Err(Refused::new(StatusCode::METHOD_NOT_ALLOWED, error));
+        }
+        bounded(request, config)?;
+        let wanted = Wanted::read(request, config.topics(broker.limits().subscriptions_per_connection))?;
+        let (session, outbox, body) =
+            timeout(config.connect_timeout, self.admit(request, &wanted)).await.unwrap_or_else(|_| {
+                Err(CommandError::new(ErrorCode::Timeout, "admission took too long").into())
+            })?;
+        if request.method == Method::HEAD {
+            session.close(CloseKind::Normal.into()).await;
+            return Ok(EventBody::nothing());
+        }
+        let stream = Stream::new(self.mount.clone(), session, outbox);
+        Ok(EventBody::stream(stream, body.first, body.ids))
+    }
+
+    /// Asks the core for the session and all its subscriptions, or none.
+    async fn admit(&self, request: &Parts, wanted: &Wanted) -> Result<(Session, Outbox, Begin), Refused> {
+        let Mount { broker, config, raw, v1, .. } = &*self.mount;
+        let handshake = handshake(request, TRANSPORT, &config.trusted_proxies);
+        let format = if wanted.form == Form::Raw { raw } else { v1 };
+        let (mut session, outbox) =
+            broker.connect(handshake, format).await.map_err(|error| Refused::from(&error))?;
+        if !session.is_admitted() {
+            session.close(CloseKind::Unauthenticated.into()).await;
+            let message = "a token is needed: as Authorization: Bearer, as the cookie `token` or as ?token=";
+            return Err(CommandError::new(ErrorCode::Unauthenticated, message).into());
+        }
+        match subscribe(&mut session, wanted, config.retry).await {
+            Ok(begin) => Ok((session, outbox, begin)),
+            Err(error) => {
+                session.close(CloseKind::Normal.into()).await;
+                Err(error.into())
+            }
+        }
+    }
+}
+
+/// What a stream begins with.
+struct Begin {
+    first: Bytes,
+    ids: Option<Box<Ids>>,
+}
+
+async fn subscribe(session: &mut Session, wanted: &Wanted, retry: Duration) -> Result<Begin, CommandError> {
+    let mut places = Vec::with_capacity(wanted.topics.len());
+    for asked in &wanted.topics {
+        let subscribed =
+            session.subscribe(asked.clone()).await.map_err(|error| naming(asked, error, wanted))?;
+        if let Some(subscription) = session.subscription(&asked.topic) {
+            places.push(Place::new(subscription, &asked.topic, begins_at(asked.start, subscribed)));
+        }
+    }
+    let ids = Ids::new(places);
+    let mut first = BytesMut::new();
+    fields::retry(retry.mul_f64(0.5 + fastrand::f64()), &mut first);
+    ids.write(&mut first);
+    first.put_slice(fields::END);
+    // In the raw form it is a part of the event, which all readers share.
+    let ids = (wanted.form == Form::V1).then(|| Box::new(ids));
+    Ok(Begin { first: first.freeze(), ids })
+}
+
+/// The cursor of a reader that is cut before the first event: it must not be ahead of anything that is told.
+fn begins_at(start: Start, subscribed: Subscribed) -> Option<Position> {
+    match start {
+        // A gap comes first.
+        Start::After(asked) if subscribed.recovered == Some(false) => Some(asked),
+        // So do values from before.
+        Start::Latest => None,
+        _ => subscribed.position,
+    }
+}
+
+/// Says which of several topics is to blame.
+fn naming(asked: &SubscribeCommand, mut error: CommandError, wanted: &Wanted) -> CommandError {
+    if wanted.topics.len() > 1 {
+        let topic: String = asked.topic.chars().take(LONGEST_NAME).collect();
+        error.message = format!("{topic}: {}", error.message).into();
+    }
+    error
+}
+
+/// How much of a name that is none is repeated, in characters.
+const LONGEST_NAME: usize = 255;
+
+/// Holds the request line and headers to the limits.
+fn bounded(request: &Parts, config: &Config) -> Result<(), Refused> {
+    let refuse = |limit: usize, value: usize| {
+        let error = CommandError::new(ErrorCode::TooLarge, "the request's headers are over the limit");
+        let error = error.field("headers").limit(limit as u64, value as u64);
+        Refused::new(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, error)
+    };
+    let count = request.headers.len();
+    if count > config.max_headers {
+        return Err(refuse(config.max_headers, count));
+    }
+    let bytes = request.uri.path().len() + request.uri.query().map_or(0, str::len) + size(&request.headers);
+    if bytes > config.max_header_bytes {
+        return Err(refuse(config.max_header_bytes, bytes));
+    }
+    Ok(())
+}
+
+/// Headers as HTTP/1.1 writes them: name, `: `, value, CRLF.
+fn size(headers: &HeaderMap) -> usize {
+    headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum()
+}
+
+/// Tells nginx not to hold events back until it has a buffer full of them.
+const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
+
+fn stream(body: EventBody) -> Response<EventBody> {
+    let mut response = Response::new(body);
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+    // Whoever transforms, as by compressing, buffers (RFC 9111, section 5.2.2.6).
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache, no-transform"));
+    headers.insert(X_ACCEL_BUFFERING, HeaderValue::from_static("no"));
+    response
+}
+
+impl<B> tower_service::Service<Request<B>> for EventStream {
+    type Response = Response<EventBody>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let (events, (parts, _)) = (self.clone(), request.into_parts());
+        Box::pin(async move { Ok(events.answer(parts).await) })
+    }
+}
+
+/// So that a route can be written `get(events)`.
+#[cfg(feature = "axum")]
+impl<S> axum::handler::Handler<(Infallible,), S> for EventStream {
+    type Future = Pin<Box<dyn Future<Output = axum::response::Response> + Send>>;
+
+    fn call(self, request: axum::extract::Request, _: S) -> Self::Future {
+        let (parts, _) = request.into_parts();
+        Box::pin(async move { self.answer(parts).await.map(axum::body::Body::new) })
+    }
+}
+
+impl fmt::Debug for EventStream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EventStream").field("config", &self.mount.config).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,132 @@
+//! The response's body.
+
+use std::{
+    convert::Infallible,
+    fmt,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use fanfare_core::session::CloseKind;
+use http_body::{Body, Frame, SizeHint};
+use http_body_util::Full;
+
+use super::{Stream, piece::Piece};
+use crate::cursor::Ids;
+
+/// How much is taken out of the outbox at once, in bytes, more or less: what is taken is beyond the reach of every overflow
+/// policy.
+const PULL: usize = 64 * 1024;
+
+/// The body of an event stream, or of the answer to a request that was refused.
+///
+/// Dropping it ends the stream: HTTP servers do so when the client has gone.
+pub struct EventBody(Kind);
+
+enum Kind {
+    Stream(Reader),
+    Whole(Full<Bytes>),
+    /// Ends without having said a length, as the answer to `HEAD` does.
+    Nothing,
+}
+
+struct Reader {
+    stream: Arc<Stream>,
+    /// What comes before all events.
+    first: Bytes,
+    /// Where `id:` is not a part of the shared events.
+    ids: Option<Box<Ids>>,
+    over: bool,
+}
+
+impl EventBody {
+    pub(crate) fn stream(stream: Arc<Stream>, first: Bytes, ids: Option<Box<Ids>>) -> Self {
+        Self(Kind::Stream(Reader { stream, first, ids, over: false }))
+    }
+
+    pub(crate) fn whole(body: Full<Bytes>) -> Self {
+        Self(Kind::Whole(body))
+    }
+
+    pub(crate) fn nothing() -> Self {
+        Self(Kind::Nothing)
+    }
+}
+
+impl Reader {
+    /// Takes what waits, all in one piece.
+    fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
+        if self.over {
+            return Poll::Ready(None);
+        }
+        let mut piece = Piece::default();
+        if !self.first.is_empty() {
+            piece.push(&std::mem::take(&mut self.first));
+        }
+        let pulled = match &mut self.ids {
+            None => self.stream.outbox.poll_pull_frames(cx, PULL, |frame| piece.push(frame.bytes)),
+            Some(ids) => {
+                let max = PULL / ids.weight();
+                self.stream.outbox.poll_pull_frames(cx, max, |frame| piece.push_with_id(frame, ids))
+            }
+        };
+        if let Poll::Ready(Some(reason)) = pulled {
+            self.over = true;
+            self.stream.end(reason);
+        }
+        if !piece.is_empty() {
+            self.stream.has_written();
+            return Poll::Ready(Some(piece.into_bytes()));
+        }
+        if self.over { Poll::Ready(None) } else { Poll::Pending }
+    }
+}
+
+impl Body for EventBody {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        match &mut self.get_mut().0 {
+            Kind::Stream(reader) => {
+                reader.poll_piece(cx).map(|piece| piece.map(|piece| Ok(Frame::data(piece))))
+            }
+            Kind::Whole(body) => Pin::new(body).poll_frame(cx),
+            Kind::Nothing => Poll::Ready(None),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.0 {
+            Kind::Stream(reader) => reader.over,
+            Kind::Whole(body) => body.is_end_stream(),
+            Kind::Nothing => false,
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.0 {
+            Kind::Whole(body) => body.size_hint(),
+            Kind::Stream(_) | Kind::Nothing => SizeHint::default(),
+        }
+    }
+}
+
+impl Drop for Reader {
+    /// The client has gone, unless all was said.
+    fn drop(&mut self) {
+        let reason = self.stream.outbox.over();
+        self.stream.end(reason.unwrap_or(CloseKind::Lost.into()));
+    }
+}
+
+impl fmt::Debug for EventBody {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EventBody").finish_non_exhaustive()
+    }
+}

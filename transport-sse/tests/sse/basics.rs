@@ -1,0 +1,45 @@
+//! What one reader of one topic sees.
+
+use fanfare_core::{Broker, message::Payload, policy::Open, topic::TopicConfig};
+use fanfare_sse::Config;
+
+use crate::support::{Version, app, app_with};
+
+#[tokio::test]
+async fn a_payload_is_an_event_over_both_versions() {
+    let app = app().await;
+    for version in [Version::One, Version::Two] {
+        let mut reader = app.open(version, "topic=t", "").await;
+        reader.begun().await;
+        app.broker.publish("t", "hello").await.unwrap();
+        app.broker.publish("t", "two\nlines").event("line").await.unwrap();
+        app.broker.publish("t", "").await.unwrap();
+        assert_eq!(reader.pair().await, ("message".into(), "hello".into()));
+        assert_eq!(reader.pair().await, ("line".into(), "two\nlines".into()));
+        assert_eq!(reader.pair().await, ("message".into(), String::new()));
+        assert_eq!(reader.parser.last_event_id, "");
+        assert!((1000..=3000).contains(&reader.parser.retry.unwrap()));
+        assert!(reader.parser.unknown.is_empty());
+        assert_eq!(reader.headers["cache-control"], "no-cache, no-transform");
+        assert_eq!(reader.headers["x-accel-buffering"], "no");
+    }
+}
+
+#[tokio::test]
+async fn a_logged_topic_is_resumed_by_the_last_id() {
+    let builder = Broker::builder().policy(Open).topic("log", TopicConfig::new().history(10));
+    let app = app_with(builder, Config::new()).await;
+    let mut reader = app.reader("topic=log").await;
+    reader.begun().await;
+    assert_ne!(reader.parser.last_event_id, "", "who is cut before the first event resumes as well");
+    app.broker.publish("log", "1").await.unwrap();
+    let first = reader.next().await;
+    assert_eq!(first.data, "1");
+    drop(reader);
+    app.broker.publish("log", "2").await.unwrap();
+    app.broker.publish("log", Payload::parsed_json("{\"n\":\r3}").unwrap()).await.unwrap();
+    let mut again = app.resume("topic=log", &first.last_event_id).await;
+    assert_eq!(again.pair().await, ("message".into(), "2".into()));
+    assert_eq!(again.pair().await, ("message".into(), "{\"n\":\n3}".into()));
+    assert_eq!(again.next().await.name, "$live");
+}

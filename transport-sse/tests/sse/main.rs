@@ -1,0 +1,6 @@
+//! The transport over real sockets.
+#![allow(missing_docs, clippy::unwrap_used)]
+
+mod basics;
+mod parser;
+mod support;
