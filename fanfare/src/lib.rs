@@ -24,6 +24,7 @@
 //!
 //! - `ws` (default): the WebSocket transport, [`ws`].
 //! - `http` (with `ws`): an HTTP server with deadlines, [`http::Server`].
+//! - `sse`: the transport by server-sent events, `sse`.
 //! - `axum`: [`ws::WebSocket`] as a handler of axum's, and client addresses from axum's `ConnectInfo`.
 //! - `json`: typed topics whose payloads are JSON, and `Broker::publish_json`.
 #![forbid(unsafe_code)]
@@ -40,6 +41,11 @@ pub use fanfare_http as http;
 #[cfg(feature = "ws")]
 #[doc(inline)]
 pub use fanfare_ws as ws;
+
+/// The transport by server-sent events.
+#[cfg(feature = "sse")]
+#[doc(inline)]
+pub use fanfare_sse as sse;
 
 /// The README's programs compile.
 #[cfg(all(doctest, feature = "ws", feature = "json"))]
