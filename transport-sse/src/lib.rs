@@ -14,7 +14,6 @@ mod mount;
 mod service;
 mod stream;
 mod wanted;
-mod wheel;
 
 pub use config::Config;
 pub use service::EventStream;

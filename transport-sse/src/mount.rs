@@ -3,11 +3,11 @@
 use std::{sync::Arc, time::Duration};
 
 use fanfare_core::{Broker, TooManyFormats, message::Format};
+use fanfare_http::wheel::Wheel;
 
 use crate::{
     Config,
     encoder::{Raw, V1},
-    wheel::Wheel,
 };
 
 pub(crate) struct Mount {

@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use crate::wheel::Tick;
+use fanfare_http::wheel::Tick;
 
 /// One connection's heartbeat.
 #[derive(Debug)]

@@ -3,12 +3,12 @@
 use std::{sync::Arc, time::Duration};
 
 use fanfare_core::{Broker, TooManyFormats, message::Format};
+use fanfare_http::wheel::Wheel;
 use fanfare_protocol::DecodeLimits;
 
 use crate::{
     Config,
     encoder::{Plain, V1},
-    wheel::Wheel,
 };
 
 pub(crate) struct Mount {

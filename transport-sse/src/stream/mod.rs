@@ -8,10 +8,7 @@ mod body;
 mod piece;
 
 use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU32, Ordering},
-    },
+    sync::Arc,
     task::{Context, Wake, Waker},
 };
 
@@ -20,20 +17,18 @@ use fanfare_core::{
     outbox::Outbox,
     session::{CloseKind, CloseReason, Session},
 };
+use fanfare_http::wheel::{AtomicTick, Timer};
 use parking_lot::Mutex;
 use tokio::{runtime::Handle, time::Instant};
 
-use crate::{
-    mount::Mount,
-    wheel::{Tick, Timer},
-};
+use crate::mount::Mount;
 
 /// What a stream and its timer share.
 pub(crate) struct Stream {
     mount: Arc<Mount>,
     outbox: Outbox,
     /// The tick at which the body was given something last.
-    written: AtomicU32,
+    written: AtomicTick,
     /// `None` once it has ended.
     held: Mutex<Option<Held>>,
 }
@@ -47,7 +42,7 @@ impl Stream {
     /// A stream that has begun. Needs a runtime.
     pub(crate) fn new(mount: Arc<Mount>, session: Session, outbox: Outbox) -> Arc<Self> {
         let timer = mount.wheel.timer();
-        let written = AtomicU32::new(timer.now().0);
+        let written = AtomicTick::new(timer.now());
         let held = Mutex::new(Some(Held { session, timer }));
         let stream = Arc::new(Self { mount, outbox, written, held });
         stream.look();
@@ -92,9 +87,9 @@ impl Stream {
             }
         }
         if stalled.is_none() && end.is_none() {
-            let beat = Tick(self.written.load(Ordering::Relaxed)).after(self.mount.ping_interval);
+            let beat = self.written.load().after(self.mount.ping_interval);
             if now >= beat {
-                self.written.store(now.0, Ordering::Relaxed);
+                self.written.store(now);
                 end = Some(Due::Beat);
             } else {
                 next = next.min(beat);
@@ -106,7 +101,7 @@ impl Stream {
 
     /// Notes that the body was given something.
     fn has_written(&self) {
-        self.written.store(self.mount.wheel.coarse_now().0, Ordering::Relaxed);
+        self.written.store(self.mount.wheel.coarse_now());
     }
 
     /// Ends the session, if it has not ended: subscriptions, queue and timer go at once, hooks run in a task of their own.

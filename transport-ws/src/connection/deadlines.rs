@@ -3,6 +3,7 @@
 use std::{task::Context, time::Duration};
 
 use fanfare_core::session::{CloseKind, CloseReason, Session};
+use fanfare_http::wheel::{Tick, Timer};
 use tokio::time::Instant;
 
 use super::End;
@@ -10,7 +11,6 @@ use crate::{
     Config,
     heartbeat::{Beat, Heartbeat},
     mount::Mount,
-    wheel::{Tick, Timer},
 };
 
 /// The longest time without a look at the clock.

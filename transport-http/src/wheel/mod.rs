@@ -1,4 +1,4 @@
-//! Deadlines of all connections, on one timer.
+//! Deadlines of all connections of a transport, on one timer: for who writes one.
 //!
 //! A connection has one [`Timer`], which wakes its task at the next thing that it has to look at: a ping to send, a pong
 //! that did not come, a write that does not move. Time is counted in ticks of 250 ms. Most deadlines move away before
@@ -24,7 +24,7 @@ use tokio::time::Instant;
 
 /// A point in time, in ticks since the wheel was made. 2^32 of them are 34 years.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Tick(u32);
+pub struct Tick(u32);
 
 const TICK: Duration = Duration::from_millis(250);
 /// Slots of the wheel: 128 s.
@@ -36,26 +36,51 @@ const NONE: u32 = u32::MAX;
 
 impl Tick {
     /// The first tick that comes at least `delay` after this one, whenever within this one the delay began.
-    pub(crate) fn after(self, delay: Duration) -> Self {
+    #[must_use]
+    pub fn after(self, delay: Duration) -> Self {
         let ticks = delay.as_nanos().div_ceil(TICK.as_nanos());
         Self(self.0.saturating_add(u32::try_from(ticks).unwrap_or(u32::MAX)).saturating_add(1))
     }
 
-    /// The tick at this time of the wheel's life.
-    #[cfg(test)]
-    pub(crate) fn from_millis(millis: u64) -> Self {
-        Self((millis / TICK.as_millis() as u64) as u32)
+    /// The tick at this time of the wheel's life, in milliseconds.
+    #[must_use]
+    pub fn from_millis(millis: u64) -> Self {
+        Self(u32::try_from(u128::from(millis) / TICK.as_millis()).unwrap_or(u32::MAX))
     }
 
     /// This tick, put off by the ticks from `start` to `end`.
-    pub(crate) fn put_off(self, start: Self, end: Self) -> Self {
+    #[must_use]
+    pub fn put_off(self, start: Self, end: Self) -> Self {
         Self(self.0.saturating_add(end.0.saturating_sub(start.0)))
+    }
+}
+
+/// A [`Tick`] that several may read and write.
+#[derive(Debug)]
+pub struct AtomicTick(AtomicU32);
+
+impl AtomicTick {
+    /// It begins with this tick.
+    #[must_use]
+    pub fn new(tick: Tick) -> Self {
+        Self(AtomicU32::new(tick.0))
+    }
+
+    /// The tick. Relaxed, as is [`store`](Self::store).
+    #[must_use]
+    pub fn load(&self) -> Tick {
+        Tick(self.0.load(Ordering::Relaxed))
+    }
+
+    /// Sets the tick.
+    pub fn store(&self, tick: Tick) {
+        self.0.store(tick.0, Ordering::Relaxed);
     }
 }
 
 /// The timers of one mounted transport. Cloning gives another handle of the same wheel.
 #[derive(Clone)]
-pub(crate) struct Wheel(Arc<Shared>);
+pub struct Wheel(Arc<Shared>);
 
 struct Shared {
     /// The current tick, as the wheel's task counted it last.
@@ -88,20 +113,28 @@ struct Entry {
 
 impl Wheel {
     /// An empty wheel. Needs no runtime until a timer is armed.
-    pub(crate) fn new() -> Self {
+    #[must_use]
+    pub fn new() -> Self {
         let slots = Slots::new();
         Self(Arc::new(Shared { now: AtomicU32::new(0), slots: Mutex::new(slots) }))
     }
 
+    /// The current tick, late by as much as the wheel's task is. Takes no lock. Stands still while nothing is armed.
+    #[must_use]
+    pub fn coarse_now(&self) -> Tick {
+        self.0.now()
+    }
+
     /// A timer that is not armed.
-    pub(crate) fn timer(&self) -> Timer {
+    #[must_use]
+    pub fn timer(&self) -> Timer {
         let key = self.0.slots.lock().insert();
         Timer { shared: self.0.clone(), key, due: Tick(u32::MAX) }
     }
 }
 
 /// Wakes one task. Dropping it takes it off the wheel.
-pub(crate) struct Timer {
+pub struct Timer {
     shared: Arc<Shared>,
     key: u32,
     due: Tick,
@@ -116,7 +149,7 @@ impl Timer {
     /// # Panics
     ///
     /// Outside a tokio runtime.
-    pub(crate) fn arm(&mut self, due: Tick, cx: &Context<'_>) {
+    pub fn arm(&mut self, due: Tick, cx: &Context<'_>) {
         if self.due == due && !self.is_due() {
             return;
         }
@@ -139,18 +172,21 @@ impl Timer {
     }
 
     /// Whether the time it was armed for has come. Takes no lock.
-    pub(crate) fn is_due(&self) -> bool {
+    #[must_use]
+    pub fn is_due(&self) -> bool {
         self.due <= self.coarse_now()
     }
 
     /// The current tick, exact.
-    pub(crate) fn now(&self) -> Tick {
+    #[must_use]
+    pub fn now(&self) -> Tick {
         Tick(self.shared.slots.lock().tick())
     }
 
     /// The current tick, late by as much as the wheel's task is. Takes no lock. Stands still while nothing is armed.
-    pub(crate) fn coarse_now(&self) -> Tick {
-        Tick(self.shared.now.load(Ordering::Relaxed))
+    #[must_use]
+    pub fn coarse_now(&self) -> Tick {
+        self.shared.now()
     }
 }
 
@@ -159,6 +195,18 @@ impl Drop for Timer {
         let waker = self.shared.slots.lock().remove(self.key);
         // Outside the lock: the last waker of a task drops the task.
         drop(waker);
+    }
+}
+
+impl Default for Wheel {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for Wheel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Wheel").finish_non_exhaustive()
     }
 }
 
@@ -218,6 +266,10 @@ enum Fired {
 }
 
 impl Shared {
+    fn now(&self) -> Tick {
+        Tick(self.now.load(Ordering::Relaxed))
+    }
+
     fn fire(&self, woken: &mut Vec<Waker>) -> Fired {
         let mut slots = self.slots.lock();
         let now = slots.tick();
