@@ -1,0 +1,81 @@
+//! The app as a process.
+
+use std::{
+    io::{BufRead, BufReader},
+    process::{Child, Command, ExitStatus, Stdio},
+    time::{Duration, Instant},
+};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::PATIENCE;
+
+/// A process of `app/main.rs`, killed when dropped.
+pub(crate) struct App {
+    child: Child,
+    /// Where it listens, `ADDRESS:PORT` each, in the order of its options.
+    pub(crate) addresses: Vec<String>,
+}
+
+impl App {
+    /// On one free port, with more options.
+    pub(crate) fn start(options: &[&str]) -> Self {
+        Self::run(&["--listen", "127.0.0.1:0"], options)
+    }
+
+    /// On two free ports, which are two servers for a proxy, and one log.
+    pub(crate) fn start_twice(options: &[&str]) -> Self {
+        Self::run(&["--listen", "127.0.0.1:0", "--listen", "127.0.0.1:0"], options)
+    }
+
+    pub(crate) fn run(listen: &[&str], options: &[&str]) -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_acceptance-app"));
+        Self::spawn(command.args(listen).args(options))
+    }
+
+    /// Any program that writes a line for each address on which it listens, and none before it does.
+    pub(crate) fn spawn(command: &mut Command) -> Self {
+        let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let listeners = command.get_args().filter(|arg| arg.to_str().unwrap().ends_with("listen")).count();
+        let addresses = (0..listeners).map(|_| {
+            let line = lines.next().expect("the app ended").unwrap();
+            line.split_once("://").expect("an address").1.to_owned()
+        });
+        let addresses = addresses.collect();
+        Self { child, addresses }
+    }
+
+    pub(crate) fn address(&self) -> &str {
+        &self.addresses[0]
+    }
+
+    /// SIGTERM: it says goodbye.
+    pub(crate) fn terminate(&self) {
+        kill_process(Pid::from_child(&self.child), Signal::TERM).unwrap();
+    }
+
+    /// SIGKILL: it has no chance to.
+    pub(crate) fn kill(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+
+    /// Waits for its end.
+    pub(crate) async fn ended(&mut self) -> ExitStatus {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status;
+            }
+            assert!(Instant::now() < deadline, "the app goes on");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+}
+
+impl Drop for App {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
