@@ -44,10 +44,10 @@ impl Heartbeat {
         Self { heard: now, ping: Ping::None, paused: None }
     }
 
-    /// A byte came.
-    pub(crate) fn heard(&mut self, now: Tick) {
+    /// A byte came. True if it was waited for: what is due next may be earlier than what was.
+    pub(crate) fn heard(&mut self, now: Tick) -> bool {
         self.heard = now;
-        self.ping = Ping::None;
+        std::mem::replace(&mut self.ping, Ping::None) != Ping::None
     }
 
     /// What was queued before has been written, a ping among it or not.

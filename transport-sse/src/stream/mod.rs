@@ -87,13 +87,13 @@ impl Stream {
             }
         }
         if stalled.is_none() && end.is_none() {
-            let beat = self.written.load().after(self.mount.ping_interval);
+            let mut beat = self.written.load().after(self.mount.ping_interval);
             if now >= beat {
                 self.written.store(now);
                 end = Some(Due::Beat);
-            } else {
-                next = next.min(beat);
+                beat = now.after(self.mount.ping_interval);
             }
+            next = next.min(beat);
         }
         timer.arm(next, &Context::from_waker(&Waker::from(self.clone())));
         end

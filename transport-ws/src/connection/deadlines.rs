@@ -87,7 +87,8 @@ impl Deadlines {
     /// Bytes came, a message among them or not.
     pub(super) fn heard(&mut self, message: bool) {
         let now = self.timer.coarse_now();
-        self.heartbeat.heard(now);
+        // With pings more often than a pong may take, the next ping comes before the deadline of this pong would have.
+        self.stale |= self.heartbeat.heard(now);
         if message {
             self.message = now;
         }
