@@ -121,10 +121,10 @@ impl ServerConfig {
             None => free_port().map_err(ServerError::Port)?,
         };
         self.port = Some(port);
-        let folder =
-            tempfile::Builder::new().prefix("fanfare-").tempdir().map_err(ServerError::Folder)?;
+        let folder = tempfile::Builder::new().prefix("fanfare-").tempdir().map_err(ServerError::Folder)?;
         let file = folder.path().join("server.conf");
-        fs::write(&file, self.file(port, &folder.path().display().to_string())).map_err(ServerError::Folder)?;
+        fs::write(&file, self.file(port, &folder.path().display().to_string()))
+            .map_err(ServerError::Folder)?;
         Server::start(self, port, folder).await
     }
 
@@ -137,9 +137,9 @@ impl ServerConfig {
         };
         // A Sentinel has no data to save.
         let is_sentinel = self.arguments.iter().any(|argument| argument == "--sentinel");
-        let defaults = defaults.iter().filter(|line| {
-            !is_sentinel || !(line.starts_with("save") || line.starts_with("appendonly"))
-        });
+        let defaults = defaults
+            .iter()
+            .filter(|line| !is_sentinel || !(line.starts_with("save") || line.starts_with("appendonly")));
         let lines = defaults.copied().chain(self.lines.iter().map(String::as_str));
         let lines = lines.map(|line| line.replace("{port}", &port.to_string()).replace("{dir}", dir) + "\n");
         lines.collect()

@@ -149,7 +149,8 @@ impl Server {
         let child = command.spawn().map_err(spawn)?;
         let running = self.running.insert(Running { watchdog: None, child });
         let watchdog = Watchdog::start(running.child.id(), folder);
-        running.watchdog = Some(watchdog.map_err(|source| ServerError::Spawn { program: "sh".into(), source })?);
+        running.watchdog =
+            Some(watchdog.map_err(|source| ServerError::Spawn { program: "sh".into(), source })?);
         let ready = self.until_ready().await;
         if ready.is_err() {
             self.running = None;
