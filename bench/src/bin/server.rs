@@ -1,18 +1,20 @@
 //! The server that the load generator measures: an axum app that mounts Fanfare as any app would, with default
-//! limits unless an option says otherwise. `/ws` is the transport, `/echo` sends back each message, `/healthz` says `ok`.
+//! limits unless an option says otherwise. `/ws` and `/events` are the transports, `/echo` sends back each message,
+//! `/healthz` says `ok`.
 
 use std::{net::SocketAddr, num::NonZeroU32, time::Duration};
 
 use anyhow::Context;
 use axum::{
     Router,
-    routing::{any_service, get},
+    routing::{any_service, get, get_service},
 };
 use clap::{Parser, ValueEnum};
 use fanfare::{
     Broker,
     http::Server,
     policy::Open,
+    sse::EventStream,
     topic::{OverflowPolicy, TopicConfig},
     ws::{Config, Echo, WebSocket},
 };
@@ -79,6 +81,7 @@ async fn serve(args: Args) -> anyhow::Result<()> {
     let config = transport(&args)?;
     let app = Router::new()
         .route("/ws", any_service(WebSocket::new(&broker)?.config(config.clone())))
+        .route("/events", get_service(EventStream::new(&broker)?))
         .route("/echo", any_service(Echo::new(config)))
         .route("/healthz", get(|| async { "ok" }));
     let mut server = Server::new();
