@@ -1,6 +1,6 @@
 //! Which pages may send requests (RFC 6454; for WebSocket RFC 6455, section 10.2).
 
-use http::{HeaderMap, header, request::Parts};
+use http::{HeaderMap, HeaderValue, header, request::Parts};
 use thiserror::Error;
 
 /// An origin that is not `scheme://host` or `scheme://host:port`.
@@ -49,22 +49,37 @@ impl Origins {
         Self(Admitted::Any)
     }
 
-    /// Whether the page that sent a request is admitted. A request with several origins comes from none that is.
+    /// Whether the page that sent a request is admitted. A request with several origins comes from none that is. Where no
+    /// origin is said or asked for by name, a browser's own word counts that the request crosses sites (`Sec-Fetch-Site`,
+    /// <https://www.w3.org/TR/fetch-metadata/>).
     #[must_use]
     pub fn admit(&self, request: &Parts) -> bool {
         let mut origins = request.headers.get_all(header::ORIGIN).iter();
-        let Some(origin) = origins.next() else { return true };
-        let parsed = || origin.to_str().ok().and_then(Origin::parse);
-        match &self.0 {
-            Admitted::Any => true,
+        let origin = origins.next();
+        match (&self.0, origin) {
+            (Admitted::Any, _) => true,
             _ if origins.next().is_some() => false,
-            Admitted::List(admitted) => parsed().is_some_and(|origin| admitted.contains(&origin)),
+            (Admitted::List(admitted), Some(origin)) => {
+                parsed(origin).is_some_and(|origin| admitted.contains(&origin))
+            }
+            _ if crosses_sites(request) => false,
+            (_, None) => true,
             // Behind a proxy that ends TLS the request's own scheme is unknown, so the page's stands for both.
-            Admitted::SameHost => parsed().zip(host(request)).is_some_and(|(origin, host)| {
-                without_default_port(&host.to_ascii_lowercase(), &origin.scheme) == origin.host
-            }),
+            (Admitted::SameHost, Some(origin)) => {
+                parsed(origin).zip(host(request)).is_some_and(|(origin, host)| {
+                    without_default_port(&host.to_ascii_lowercase(), &origin.scheme) == origin.host
+                })
+            }
         }
     }
+}
+
+fn parsed(origin: &HeaderValue) -> Option<Origin> {
+    origin.to_str().ok().and_then(Origin::parse)
+}
+
+fn crosses_sites(request: &Parts) -> bool {
+    request.headers.get("sec-fetch-site").is_some_and(|site| site == "cross-site")
 }
 
 /// The host that a request went to: in HTTP/2 it may be part of the target alone (RFC 9113, section 8.3.1).
@@ -168,6 +183,27 @@ mod tests {
         };
         assert!(Origins::same_host().admit(&request("https://app.example")));
         assert!(!Origins::same_host().admit(&request("https://evil.example")));
+    }
+
+    #[test]
+    fn a_browser_that_says_it_crosses_sites_is_believed() {
+        let crossing = |origin: Option<&str>| {
+            let mut parts = request("https://app.example", "app.example");
+            parts.headers.insert("sec-fetch-site", "cross-site".parse().unwrap());
+            match origin {
+                Some(origin) => parts.headers.insert(header::ORIGIN, origin.parse().unwrap()),
+                None => parts.headers.remove(header::ORIGIN),
+            };
+            parts
+        };
+        let list = Origins::list(["https://other.example"]).unwrap();
+        // An image or a link of a foreign page.
+        assert!(!Origins::same_host().admit(&crossing(None)));
+        assert!(!list.admit(&crossing(None)));
+        // The same host over plain HTTP.
+        assert!(!Origins::same_host().admit(&crossing(Some("http://app.example"))));
+        assert!(list.admit(&crossing(Some("https://other.example"))));
+        assert!(Origins::any().admit(&crossing(None)));
     }
 
     #[test]

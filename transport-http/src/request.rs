@@ -28,18 +28,29 @@ pub fn handshake(request: &Parts, transport: &'static str, proxies: &TrustedProx
 }
 
 /// A request's query, decoded as HTML forms encode it
-/// (<https://url.spec.whatwg.org/#concept-urlencoded-parser>): pairs of name and value, in their order.
+/// (<https://url.spec.whatwg.org/#concept-urlencoded-parser>): pairs of name and value, in their order. What is not UTF-8 is
+/// replaced.
 pub fn query(request: &Parts) -> impl Iterator<Item = (String, String)> {
+    raw_query(request).map(|(name, value)| (decoded(name), decoded(value)))
+}
+
+/// The same with `None` in place of what is not UTF-8.
+pub(crate) fn exact_query(request: &Parts) -> impl Iterator<Item = (Option<String>, Option<String>)> {
+    let exact = |text: &str| percent_decode_str(&spaced(text)).decode_utf8().ok().map(Cow::into_owned);
+    raw_query(request).map(move |(name, value)| (exact(name), exact(value)))
+}
+
+fn raw_query(request: &Parts) -> impl Iterator<Item = (&str, &str)> {
     let pairs = request.uri.query().unwrap_or_default().split('&').filter(|pair| !pair.is_empty());
-    pairs.map(|pair| {
-        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-        (decoded(name), decoded(value))
-    })
+    pairs.map(|pair| pair.split_once('=').unwrap_or((pair, "")))
 }
 
 fn decoded(text: &str) -> String {
-    let spaced: Cow<'_, str> = if text.contains('+') { text.replace('+', " ").into() } else { text.into() };
-    percent_decode_str(&spaced).decode_utf8_lossy().into_owned()
+    percent_decode_str(&spaced(text)).decode_utf8_lossy().into_owned()
+}
+
+fn spaced(text: &str) -> Cow<'_, str> {
+    if text.contains('+') { text.replace('+', " ").into() } else { text.into() }
 }
 
 #[cfg(test)]

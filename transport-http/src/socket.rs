@@ -1,8 +1,10 @@
 //! The server's sockets: one that stops taking what is written is cut.
 
 use std::{
+    fmt,
     io::{self, IoSlice},
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -14,6 +16,8 @@ use tokio::{
     net::TcpStream,
     time::{Sleep, sleep},
 };
+
+use crate::takeover::Desk;
 
 /// How much unsent data the kernel takes for one socket before it refuses more, in bytes. Left alone it takes
 /// megabytes, which a client that does not read holds until it is gone.
@@ -38,7 +42,6 @@ pub fn set_options(stream: &TcpStream) -> io::Result<()> {
 ///
 /// While somebody waits for it to take bytes, a clock runs; when it has taken none for the write timeout, the connection is
 /// reset, so that the kernel does not hold on to what is unsent, either. An idle connection has no timer.
-#[derive(Debug)]
 pub struct Socket {
     stream: TcpStream,
     /// What was read to see which version of HTTP is spoken.
@@ -46,6 +49,8 @@ pub struct Socket {
     write_timeout: Duration,
     /// Runs while the socket takes nothing.
     stalled: Option<Pin<Box<Sleep>>>,
+    /// Who waits for what is written to have left.
+    desk: Option<Arc<Desk>>,
 }
 
 impl Socket {
@@ -53,13 +58,18 @@ impl Socket {
         if let Err(error) = set_options(&stream) {
             tracing::debug!(target: "fanfare::http", %error, "socket option not set");
         }
-        Self { stream, early: Bytes::new(), write_timeout, stalled: None }
+        Self { stream, early: Bytes::new(), write_timeout, stalled: None, desk: None }
     }
 
     /// The TCP socket. From here on nothing watches over its writes.
     #[must_use]
     pub fn into_inner(self) -> TcpStream {
         self.stream
+    }
+
+    /// Tells `desk` of each flush; nobody with `None`.
+    pub(crate) fn tell(&mut self, desk: Option<Arc<Desk>>) {
+        self.desk = desk;
     }
 
     /// Gives back what was read, to be read again.
@@ -78,6 +88,12 @@ impl Socket {
         // Closed in the ordinary way, it would stay with the kernel until the client has read all of it.
         let _ = SockRef::from(&self.stream).set_linger(Some(Duration::ZERO));
         Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the client takes nothing")))
+    }
+}
+
+impl fmt::Debug for Socket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Socket").field("stream", &self.stream).finish_non_exhaustive()
     }
 }
 
@@ -117,7 +133,11 @@ impl AsyncWrite for Socket {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
+        ready!(Pin::new(&mut self.stream).poll_flush(cx))?;
+        if let Some(desk) = &self.desk {
+            desk.note_flush();
+        }
+        Poll::Ready(Ok(()))
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -10,12 +10,13 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
+    task::Poll,
     time::Duration,
 };
 
 use bytes::Bytes;
 use futures_util::future::{Either, select};
-use http::{Request, Response};
+use http::{Method, Request, Response};
 use http_body::Body;
 use hyper::{
     body::Incoming,
@@ -34,7 +35,7 @@ use super::{
     listen::Phase,
     version::{self, Version},
 };
-use crate::Socket;
+use crate::{Socket, takeover::Desk};
 
 /// How both versions of HTTP are served.
 pub(super) struct Http {
@@ -82,7 +83,7 @@ pub(super) async fn serve<S, B>(
 
 async fn one<S, B>(
     http: Arc<Http>,
-    socket: Socket,
+    mut socket: Socket,
     peer: SocketAddr,
     app: S,
     phase: watch::Receiver<Phase>,
@@ -93,9 +94,43 @@ where
     B: Body<Data = Bytes> + Send + 'static,
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
-    let service = service_fn(move |request| respond(app.clone(), request, peer));
-    let connection = pin!(http.one.serve_connection(TokioIo::new(socket), service).with_upgrades());
-    drive(connection, |connection| connection.graceful_shutdown(), phase).await
+    let desk = Arc::<Desk>::default();
+    socket.tell(Some(desk.clone()));
+    let (app, offers) = (Box::new(app), desk.clone());
+    let service = service_fn(move |request| offer(offers.clone(), S::clone(&app), request, peer));
+    let mut connection = http.one.serve_connection(TokioIo::new(socket), service).with_upgrades();
+    let taken = poll_fn(|_| desk.taker().map_or(Poll::Pending, Poll::Ready));
+    // In this order: whether the connection was taken is to be seen after it was polled.
+    let served = drive(Pin::new(&mut connection), |connection| connection.graceful_shutdown(), phase);
+    let then = match select(pin!(served), taken).await {
+        Either::Left((ended, _)) => return ended,
+        Either::Right((then, _)) => then,
+    };
+    if let Some(parts) = connection.into_parts() {
+        let mut socket = parts.io.into_inner();
+        socket.tell(None);
+        then(socket);
+    }
+    Ok(())
+}
+
+/// Asks the app, which may have its response's body written without HTTP.
+async fn offer<S, B>(
+    desk: Arc<Desk>,
+    app: S,
+    mut request: Request<Incoming>,
+    peer: SocketAddr,
+) -> Result<Response<B>, Infallible>
+where
+    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>,
+{
+    let lasts = request.method() == Method::GET && request.version() == http::Version::HTTP_11;
+    if lasts && request.body().is_end_stream() {
+        request.extensions_mut().insert(desk.offer());
+    }
+    let mut response = respond(app, request, peer).await?;
+    desk.consider(&mut response);
+    Ok(response)
 }
 
 async fn two<S, B>(
