@@ -132,3 +132,6 @@ impl Desk {
         if state.flushed { state.then.take() } else { None }
     }
 }
+
+#[cfg(test)]
+mod tests;
