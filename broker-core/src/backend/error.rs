@@ -39,6 +39,12 @@ impl BackendError {
         self.kind
     }
 
+    /// What to do about it, as it was given to [`new`](Self::new).
+    #[must_use]
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+
     /// What was attempted.
     #[must_use]
     pub fn operation(&self) -> &'static str {

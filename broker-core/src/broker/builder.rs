@@ -7,7 +7,7 @@ use thiserror::Error;
 use super::{Broker, Inner};
 use crate::{
     Limits,
-    backend::{Backend, BackendError, BackendErrorKind, memory::MemoryBackend},
+    backend::{Backend, BackendError, memory::MemoryBackend},
     hooks::{Client, ClientPublish, Hooks},
     policy::Policy,
     session::{CloseReason, Refusal},
@@ -152,7 +152,7 @@ impl BrokerBuilder {
         self
     }
 
-    /// Starts, and waits up to 10 s for the backend.
+    /// Starts, and waits up to 10 s for the backend, which is tried again as long as that can help.
     ///
     /// # Errors
     ///
@@ -163,15 +163,12 @@ impl BrokerBuilder {
     /// Outside of a tokio runtime.
     pub async fn start(self) -> Result<Broker, StartError> {
         let inner = self.build()?;
-        let started = tokio::time::timeout(START_WITHIN, inner.start_backend()).await;
-        let late = || BackendError::new(BackendErrorKind::Unavailable, "start", "no answer within 10 s");
-        match started.unwrap_or_else(|_| Err(late())) {
-            Ok(()) => Ok(Broker { inner }),
-            Err(error) => Err(StartError::Backend(error)),
-        }
+        inner.start_backend(START_WITHIN).await.map_err(StartError::Backend)?;
+        Ok(Broker { inner })
     }
 
-    /// Starts without waiting for the backend: until it is there, it is down.
+    /// Starts without waiting for the backend: until it is there, it is down. It is tried again for ever, unless it says
+    /// that this cannot help.
     ///
     /// # Errors
     ///

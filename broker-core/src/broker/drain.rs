@@ -38,7 +38,7 @@ impl Inner {
             }
         }
         self.stop_tasks();
-        self.backend.shutdown(deadline).await;
+        self.stop_backend(deadline).await;
         for inbox in &self.inboxes {
             inbox.close();
         }

@@ -3,7 +3,7 @@
 use std::{
     sync::{
         Arc, Weak,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -15,11 +15,12 @@ use super::{
     TooManyFormats,
     interest::{Janitor, PatternFlights},
     registry::Registry,
+    settle::Settler,
     uncarried::Uncarried,
 };
 use crate::{
     Limits,
-    backend::{Backend, BackendError, BackendState, Capabilities, Ingress, NodeId},
+    backend::{Backend, BackendState, Capabilities, NodeId},
     fanout::{Inbox, Left, Shard, ShardContext},
     hooks::Hooks,
     message::{Encoder, Format, MAX_FORMATS, MessageParts},
@@ -52,13 +53,16 @@ pub(crate) struct Inner {
     pub(crate) awaited: Arc<AtomicUsize>,
     pub(crate) draining: watch::Sender<bool>,
     pub(crate) janitor: Arc<Janitor>,
+    pub(super) settler: Arc<Settler>,
     pub(crate) uncarried: Uncarried,
     pub(crate) runtime: tokio::runtime::Handle,
     pub(super) pattern_flights: PatternFlights,
     formats: Mutex<Vec<Format>>,
     next_shard: AtomicUsize,
-    tasks: Mutex<Vec<JoinHandle<()>>>,
+    pub(super) tasks: Mutex<Vec<JoinHandle<()>>>,
     shards: Mutex<Vec<JoinHandle<()>>>,
+    /// The backend was told to end.
+    pub(super) is_stopped: AtomicBool,
     this: Weak<Self>,
 }
 
@@ -91,6 +95,7 @@ impl Inner {
             awaited: Arc::default(),
             draining: watch::Sender::new(false),
             janitor: Arc::default(),
+            settler: Arc::default(),
             uncarried: Uncarried::default(),
             runtime: tokio::runtime::Handle::current(),
             pattern_flights: PatternFlights::default(),
@@ -98,12 +103,14 @@ impl Inner {
             next_shard: AtomicUsize::new(0),
             tasks: Mutex::default(),
             shards: Mutex::default(),
+            is_stopped: AtomicBool::new(false),
             this: this.clone(),
             limits,
         });
         inner.spawn_shards();
         let janitor = tokio::spawn(Janitor::run(inner.janitor.clone(), Arc::downgrade(&inner)));
-        inner.tasks.lock().push(janitor);
+        let settler = tokio::spawn(inner.settler.clone().run(Arc::downgrade(&inner)));
+        inner.tasks.lock().extend([janitor, settler]);
         inner
     }
 
@@ -122,39 +129,13 @@ impl Inner {
             left: self.left(),
             subscriptions: self.subscriptions.clone(),
             page_messages: self.limits.queue_messages,
+            dense_offsets: self.capabilities.dense_offsets,
         })
     }
 
     fn left(&self) -> Box<dyn Fn(Left) + Send + Sync> {
         let janitor = self.janitor.clone();
         Box::new(move |left| janitor.left(left))
-    }
-
-    pub(crate) async fn start_backend(&self) -> Result<(), BackendError> {
-        self.backend.start(self.ingress()).await?;
-        self.backend_state.send_replace(BackendState::Up);
-        Ok(())
-    }
-
-    pub(super) fn start_backend_in_background(&self) {
-        // The task keeps no broker alive: one whose backend never starts still ends with its last handle.
-        let (this, backend, ingress) = (self.this.clone(), self.backend.clone(), self.ingress());
-        let task = tokio::spawn(async move {
-            let started = backend.start(ingress).await;
-            let Some(inner) = this.upgrade() else { return };
-            match started {
-                // What was subscribed to meanwhile is wanted now.
-                Ok(()) => inner.backend_state(BackendState::Up),
-                Err(error) => {
-                    tracing::error!(target: "fanfare::backend", error = &error as &dyn std::error::Error, "the backend does not start");
-                }
-            }
-        });
-        self.tasks.lock().push(task);
-    }
-
-    fn ingress(&self) -> Ingress {
-        Ingress::of(self.node, self.this.clone())
     }
 
     pub(crate) fn weak(&self) -> Weak<Self> {
@@ -253,5 +234,6 @@ impl Drop for Inner {
             inbox.close();
         }
         self.stop_tasks();
+        self.abandon_backend();
     }
 }

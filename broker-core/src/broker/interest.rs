@@ -5,16 +5,20 @@ use std::{
     sync::{Arc, Weak},
 };
 
+use futures_util::FutureExt;
 use parking_lot::Mutex;
 use rustc_hash::FxHashMap;
-use tokio::{sync::Notify, time::Instant};
+use tokio::sync::Notify;
 
-use super::Inner;
+use super::{
+    Inner,
+    settle::{Debt, Settled},
+};
 use crate::{
-    backend::{BackendError, HistoryQuery, Interest, Retention},
-    fanout::Left,
-    log::TopicLog,
-    table::{Tail, TopicId, TopicState},
+    backend::{BackendError, BackendErrorKind, Interest},
+    fanout::{Left, Whom},
+    message::Position,
+    table::{TopicId, TopicState},
     topic::TopicPattern,
 };
 
@@ -64,147 +68,187 @@ impl Janitor {
 
 impl Inner {
     /// Sees to it that the backend gives this node the messages of a topic, and that the tail of a logged
-    /// one is here. With the backend away this succeeds on an ephemeral topic, whose
-    /// subscribers are told of the gap when it is back.
-    pub(super) async fn want(&self, topic: &TopicState) -> Result<(), BackendError> {
-        let _flight = topic.interest.lock().await;
+    /// one is here. Where the backend does not answer this succeeds on an ephemeral topic: it is tried again until it
+    /// does, and the subscribers are told of the gap then.
+    pub(super) async fn want(&self, topic: &Arc<TopicState>) -> Result<(), BackendError> {
+        let failures = topic.interest.failures();
+        let mut flight = topic.interest.lock().await;
         if is_ready(topic) {
             return Ok(());
         }
-        topic.sequencer().asked = true;
-        let subscribed = self.backend.subscribe(&topic.interest()).await;
-        let top = match subscribed {
-            Ok(top) => top,
-            Err(error) if !topic.is_logged() && error.retry_can_help() => None,
-            Err(error) => return Err(error),
-        };
-        if let Some(retention) = topic.retention() {
-            topic.sequencer().tail = Tail::Filling { seen: top.map_or(0, |top| top.offset) };
-            if let Err(error) = self.fill(topic, retention).await {
-                topic.sequencer().tail = Tail::None;
-                return Err(error);
-            }
+        if let Some(error) = flight.failed_since(failures) {
+            return Err(error);
         }
-        topic.sequencer().wanted = true;
+        let result = self.try_to_want(topic).await;
+        if let Err(error) = &result {
+            flight.fail(error);
+        }
+        result
+    }
+
+    async fn try_to_want(&self, topic: &Arc<TopicState>) -> Result<(), BackendError> {
+        topic.sequencer().asked = true;
+        match self.subscribe(&topic.interest()).await {
+            Ok(top) => {
+                if let Some(retention) = topic.retention() {
+                    self.fill(topic, retention, top).await?;
+                }
+                topic.sequencer().wanted = true;
+            }
+            Err(error) if !topic.is_logged() && error.retry_can_help() => {
+                report(&error);
+                {
+                    let mut sequencer = topic.sequencer();
+                    sequencer.wanted = true;
+                    sequencer.become_deaf();
+                }
+                self.settler.owe_later(Debt::Topic(topic.clone()), 1);
+            }
+            Err(error) => return Err(error),
+        }
         Ok(())
     }
 
-    /// Reads a topic's log from the backend until nothing that was seen meanwhile is missing.
-    async fn fill(&self, topic: &TopicState, retention: Retention) -> Result<(), BackendError> {
-        let limit = self.limits.history_page_messages;
-        let latest = match retention.latest_keys {
-            0 => Vec::new(),
-            _ => self.backend.history(topic.name(), HistoryQuery::Latest).await?.messages,
-        };
-        let query = HistoryQuery::Before { offset: None, limit: retention.history.messages };
-        let first = self.backend.history(topic.name(), query).await?;
-        let mut log = TopicLog::from_page(&first, self.capabilities.dense_offsets, retention, Instant::now());
-        loop {
-            {
-                let mut sequencer = topic.sequencer();
-                let Tail::Filling { seen } = sequencer.tail else { return Ok(()) };
-                if log.last() >= seen {
-                    log.restore_latest(&latest);
-                    sequencer.tail = Tail::Ready(log);
-                    return Ok(());
-                }
+    /// Tells the backend of an interest; fails at once while it is known to be away.
+    async fn subscribe(&self, interest: &Interest) -> Result<Option<Position>, BackendError> {
+        if !self.is_up() {
+            let message = "the backend is away";
+            return Err(BackendError::new(BackendErrorKind::Unavailable, "subscribe", message));
+        }
+        self.call("subscribe", self.backend.subscribe(interest)).await
+    }
+
+    /// Tells the backend that an interest is over: also while it is away, in case that it renews interests
+    /// by itself, but then without waiting.
+    async fn unsubscribe(&self, interest: &Interest) -> Settled {
+        let mut unsubscribed = self.backend.unsubscribe(interest);
+        if !self.is_up() {
+            let _ = (&mut unsubscribed).now_or_never();
+            return Settled::Done;
+        }
+        match self.call("unsubscribe", unsubscribed).await {
+            Err(error) => {
+                report(&error);
+                if error.retry_can_help() { Settled::NotYet } else { Settled::Done }
             }
-            let query = HistoryQuery::After { offset: log.last(), limit };
-            let page = self.backend.history(topic.name(), query).await?;
-            if page.epoch != log.epoch() {
-                log = TopicLog::from_page(&page, self.capabilities.dense_offsets, retention, Instant::now());
-                continue;
-            }
-            if page.messages.is_empty() {
-                // It was seen, but is not retained.
-                log.skip_to(page.last);
-                if let Tail::Filling { seen } = &mut topic.sequencer().tail {
-                    *seen = (*seen).min(page.last);
-                }
-            }
-            for message in page.messages {
-                log.append(message, Instant::now());
-            }
+            Ok(()) => Settled::Done,
         }
     }
 
-    /// The same for a pattern; `anew` where the backend may have forgotten it.
-    pub(super) async fn want_pattern(&self, pattern: &TopicPattern, anew: bool) -> Result<(), BackendError> {
+    /// The same for a pattern.
+    pub(super) async fn want_pattern(&self, pattern: &TopicPattern) -> Result<(), BackendError> {
         let flight = self.pattern_flights.of(pattern);
         let mut told = flight.lock().await;
-        if *told == Told::Wanted && !anew {
+        if matches!(*told, Told::Wanted | Told::Owed) {
             return Ok(());
         }
         *told = Told::Perhaps;
-        match self.backend.subscribe(&Interest::Pattern(pattern.clone())).await {
-            Err(error) if !error.retry_can_help() => Err(error),
-            _ => {
-                *told = Told::Wanted;
-                Ok(())
+        match self.subscribe(&Interest::Pattern(pattern.clone())).await {
+            Ok(_) => *told = Told::Wanted,
+            Err(error) if error.retry_can_help() => {
+                report(&error);
+                *told = Told::Owed;
+                self.settler.owe_later(Debt::Pattern(pattern.clone()), 1);
             }
+            Err(error) => return Err(error),
         }
+        Ok(())
     }
 
     /// Tells the backend that nobody here wants a topic any more, if that is still so.
-    async fn give_up(&self, topic: &TopicState) {
+    async fn give_up(&self, topic: &Arc<TopicState>) {
+        if self.try_to_give_up(topic).await == Settled::NotYet {
+            self.settler.owe_later(Debt::Topic(topic.clone()), 1);
+        }
+    }
+
+    async fn try_to_give_up(&self, topic: &TopicState) -> Settled {
         let _flight = topic.interest.lock().await;
         {
             let mut sequencer = topic.sequencer();
             if sequencer.has_subscribers() || !sequencer.asked {
-                return;
+                return Settled::Done;
             }
-            sequencer.tail = Tail::None;
-            sequencer.wanted = false;
-            sequencer.asked = false;
-            sequencer.forget_origins();
+            sequencer.leave();
         }
-        if let Err(error) = self.backend.unsubscribe(&topic.interest()).await {
-            report(&error);
-        }
+        let settled = self.unsubscribe(&topic.interest()).await;
+        // The backend may still give it to this node.
+        topic.sequencer().asked = settled == Settled::NotYet;
+        settled
     }
 
     async fn give_up_pattern(&self, pattern: &TopicPattern) {
+        if self.try_to_give_up_pattern(pattern).await == Settled::NotYet {
+            self.settler.owe_later(Debt::Pattern(pattern.clone()), 1);
+        }
+    }
+
+    async fn try_to_give_up_pattern(&self, pattern: &TopicPattern) -> Settled {
         let flight = self.pattern_flights.of(pattern);
+        let mut settled = Settled::Done;
         {
             let mut told = flight.lock().await;
             if !self.table.patterns.contains(pattern) && *told != Told::Nothing {
-                *told = Told::Nothing;
-                if let Err(error) = self.backend.unsubscribe(&Interest::Pattern(pattern.clone())).await {
-                    report(&error);
-                }
+                settled = self.unsubscribe(&Interest::Pattern(pattern.clone())).await;
+                *told = if settled == Settled::Done { Told::Nothing } else { Told::Perhaps };
             }
         }
         drop(flight);
         self.pattern_flights.forget(pattern);
+        settled
     }
 
-    /// Wants everything anew after the backend has been away, and finds out what was missed.
-    pub(super) async fn resume(&self) {
-        for pattern in self.table.patterns.all() {
-            if let Err(error) = self.want_pattern(&pattern, true).await {
+    /// Tells the backend anew that a topic is wanted, and finds out what was missed meanwhile.
+    pub(super) async fn settle_topic(&self, topic: &Arc<TopicState>) -> Settled {
+        if !topic.sequencer().wanted {
+            let settled = self.try_to_give_up(topic).await;
+            if settled == Settled::Done {
+                // Nothing need be kept of it.
+                self.janitor.left(Left::Topic(topic.clone()));
+            }
+            return settled;
+        }
+        let subscribed = {
+            let _flight = topic.interest.lock().await;
+            if !topic.sequencer().wanted {
+                return Settled::Done;
+            }
+            self.subscribe(&topic.interest()).await
+        };
+        match subscribed {
+            Err(error) => {
                 report(&error);
+                Settled::NotYet
+            }
+            Ok(top) if topic.is_logged() => self.catch_up_with(topic, top).await,
+            Ok(_) => {
+                self.tell_lost(topic, Whom::ByName);
+                Settled::Done
             }
         }
-        self.tell_patterns_lost();
-        for topic in self.table.all() {
-            if !topic.sequencer().has_subscribers() {
-                continue;
-            }
-            let top = {
-                let _flight = topic.interest.lock().await;
-                self.backend.subscribe(&topic.interest()).await
-            };
-            match top {
-                Ok(top) if topic.is_logged() => {
-                    if let Some(top) = top {
-                        self.catch_up_with(&topic, top).await;
+    }
+
+    /// The same for a pattern.
+    pub(super) async fn settle_pattern(&self, pattern: &TopicPattern) -> Settled {
+        {
+            let flight = self.pattern_flights.of(pattern);
+            let mut told = flight.lock().await;
+            if self.table.patterns.contains(pattern) {
+                *told = Told::Owed;
+                return match self.subscribe(&Interest::Pattern(pattern.clone())).await {
+                    Err(error) => {
+                        report(&error);
+                        Settled::NotYet
                     }
-                }
-                Ok(_) => self.tell_lost(&topic, true),
-                Err(error) => report(&error),
+                    Ok(_) => {
+                        *told = Told::Wanted;
+                        self.tell_patterns_lost(Some(pattern));
+                        Settled::Done
+                    }
+                };
             }
         }
-        self.tell_uncarried().await;
+        self.try_to_give_up_pattern(pattern).await
     }
 }
 
@@ -220,6 +264,8 @@ enum Told {
     Nothing,
     /// Who asked may have gone before the answer came.
     Perhaps,
+    /// It does not know yet, and is told again and again.
+    Owed,
     Wanted,
 }
 

@@ -1,12 +1,17 @@
 //! The broker: what an app holds.
 
 mod builder;
+mod call;
 mod connect;
 mod drain;
+mod fill;
 mod inner;
 mod interest;
+mod lifecycle;
+mod loss;
 mod receive;
 mod registry;
+mod settle;
 mod stats;
 mod subscribe;
 mod uncarried;
@@ -14,6 +19,7 @@ mod uncarried;
 use std::{sync::Arc, time::Duration};
 
 pub use builder::{BrokerBuilder, StartError};
+pub(crate) use call::within;
 pub use connect::ConnectError;
 pub(crate) use connect::refused;
 pub(crate) use inner::Inner;

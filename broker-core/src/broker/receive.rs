@@ -1,17 +1,17 @@
-//! What arrives from other nodes, and what did not.
+//! What arrives from other nodes, in the order that it is given.
 
 use std::sync::Arc;
 
 use parking_lot::MutexGuard;
 use tokio::time::Instant;
 
-use super::{Inner, interest::report};
+use super::{Inner, interest::report, settle::Debt, settle::Settled};
 use crate::{
-    backend::{BackendState, HistoryQuery, Incoming, Origin},
-    fanout::{Cost, Event, Item, Op, Reservation, Special, bits},
+    backend::{HistoryQuery, Incoming, Origin},
+    fanout::{Cost, Event, Item, Reservation, Special, Whom, bits},
     log::TopicLog,
     message::{Gap, GapReason, LogPlace, Message, MessageParts, Position},
-    table::{Arrival, Sequencer, Tail, TopicState},
+    table::{Arrival, PatternArrival, Sequencer, Tail, TopicState},
     topic::TopicName,
 };
 
@@ -60,9 +60,14 @@ impl Inner {
                     let shards = sequencer.shards(topic.name(), &self.table.patterns);
                     if permits.try_extend(shards) {
                         let Some(missed) = sequencer.hear(origin) else { break };
+                        let was_deaf = sequencer.hears_again();
                         if missed > 0 {
                             let gap = Gap::new(GapReason::Backend, Some(missed));
-                            self.push_lost(&topic, &mut sequencer, gap);
+                            self.push_lost(&topic, &mut sequencer, gap, Whom::All);
+                        } else if was_deaf {
+                            // It may be of before or after the loss: who was told before it was told of both.
+                            let gap = Gap::new(GapReason::Backend, None);
+                            self.push_lost(&topic, &mut sequencer, gap, Whom::ByName);
                         }
                         let cost = permits.use_up(shards);
                         let event = || Event::Message { message: message.clone(), special: special.clone() };
@@ -80,39 +85,51 @@ impl Inner {
     async fn receive_logged(&self, topic: &Arc<TopicState>, message: Arc<Message>, place: LogPlace) {
         let arrival = topic.sequencer().arrival(place);
         match arrival {
-            Arrival::Repeat => return,
-            Arrival::Hole => self.backfill(topic).await,
-            Arrival::OtherEpoch if self.is_of_the_past(topic, place).await => {
-                return self.backfill(topic).await;
+            Arrival::Hole => {
+                self.backfill(topic).await;
             }
+            Arrival::OtherEpoch if self.is_of_the_past(topic, place).await => return,
             Arrival::OtherEpoch => {
                 self.begin_epoch(topic, Position::new(place.position.epoch, 0));
                 if place.prev > 0 {
                     self.backfill(topic).await;
                 }
             }
-            Arrival::Next | Arrival::Unwatched => {}
+            // Those who are subscribed by a pattern may not have it yet: what a tail is filled with goes to nobody.
+            Arrival::Repeat | Arrival::Next | Arrival::Unwatched => {}
         }
         // What could not be read is told as a gap by the message that does not follow.
         self.commit_logged(topic, message, place).await;
     }
 
     /// Whether a message of another log than the one that is held is from a log that is no more: what was on
-    /// its way when a log was replaced does not bring that one back.
-    async fn is_of_the_past(&self, topic: &TopicState, place: LogPlace) -> bool {
-        let query = HistoryQuery::After { offset: 0, limit: 1 };
-        match self.backend.history(topic.name(), query).await {
+    /// its way when a log was replaced does not bring that one back. The backend is asked once in a while, and not for
+    /// each such message.
+    async fn is_of_the_past(&self, topic: &Arc<TopicState>, place: LogPlace) -> bool {
+        let epoch = place.position.epoch;
+        if topic.sequencer().is_past(epoch, Instant::now()) {
+            return true;
+        }
+        let is_past = match self.read(topic, HistoryQuery::After { offset: 0, limit: 1 }).await {
             Ok(page) => {
                 let held = topic.sequencer().log().map(TopicLog::epoch);
+                if held.is_some_and(|held| held != page.epoch) && page.epoch != epoch {
+                    self.owe(Debt::Tail(topic.clone()));
+                }
                 // A log that was never written to may have no name of its own.
-                page.epoch != place.position.epoch && (page.last > 0 || held == Some(page.epoch))
+                page.epoch != epoch && (page.last > 0 || held == Some(page.epoch))
             }
-            // Which log is the present one is found out when the backend is back, or with the next message.
             Err(error) => {
                 report(&error);
+                // Which log is the present one is still to be found out.
+                self.owe(Debt::Tail(topic.clone()));
                 true
             }
+        };
+        if is_past {
+            topic.sequencer().note_past(epoch, Instant::now());
         }
+        is_past
     }
 
     /// Fans out a logged message at its place, unless it has been.
@@ -124,10 +141,21 @@ impl Inner {
                 let mut sequencer = topic.sequencer();
                 let shards = sequencer.shards(topic.name(), &self.table.patterns);
                 if permits.try_extend(shards) {
-                    if matches!(sequencer.arrival(place), Arrival::Repeat | Arrival::OtherEpoch) {
+                    let arrival = sequencer.arrival(place);
+                    if arrival == Arrival::OtherEpoch {
                         return;
                     }
-                    sequencer.append(message.clone());
+                    match sequencer.arrival_by_pattern(place, self.table.patterns.continuity()) {
+                        PatternArrival::Repeat if arrival == Arrival::Repeat => return,
+                        PatternArrival::After(last) => {
+                            let gap = Gap::before(last, place, self.capabilities.dense_offsets);
+                            self.push_lost(topic, &mut sequencer, gap, Whom::ByPattern);
+                        }
+                        PatternArrival::Repeat | PatternArrival::Next => {}
+                    }
+                    if arrival != Arrival::Repeat {
+                        sequencer.append(message.clone());
+                    }
                     let cost = permits.use_up(shards);
                     let event = || Event::Message { message: message.clone(), special: None };
                     self.push_all(topic, shards, cost, event);
@@ -154,20 +182,23 @@ impl Inner {
     }
 
     /// Reads what follows the tail from the backend, one reader at a time.
-    async fn backfill(&self, topic: &Arc<TopicState>) {
+    pub(super) async fn backfill(&self, topic: &Arc<TopicState>) -> Settled {
         let _flight = topic.backfill.lock().await;
         loop {
-            let Some(last) = topic.sequencer().log().map(TopicLog::top) else { return };
+            let Some(last) = topic.sequencer().log().map(TopicLog::top) else { return Settled::Done };
             let query = HistoryQuery::After { offset: last.offset, limit: self.limits.history_page_messages };
-            let page = match self.backend.history(topic.name(), query).await {
+            let page = match self.read(topic, query).await {
                 Ok(page) => page,
-                Err(error) => return report(&error),
+                Err(error) => {
+                    report(&error);
+                    return Settled::NotYet;
+                }
             };
             self.totals.backfills.add(1);
             if page.epoch != last.epoch {
                 self.begin_epoch(topic, Position::new(page.epoch, 0));
                 if page.last == 0 {
-                    return;
+                    return Settled::Done;
                 }
                 continue;
             }
@@ -178,21 +209,22 @@ impl Inner {
                 }
             }
             if !more {
-                return;
+                return Settled::Done;
             }
         }
     }
 
-    /// Sees to it that a logged topic's tail reaches a position.
-    pub(super) async fn catch_up_with(&self, topic: &Arc<TopicState>, top: Position) {
+    /// Sees to it that a logged topic's tail reaches a position; where the backend does not know one, all there is.
+    pub(super) async fn catch_up_with(&self, topic: &Arc<TopicState>, top: Option<Position>) -> Settled {
         let held = topic.sequencer().log().map(TopicLog::top);
-        match held {
-            Some(held) if held.epoch != top.epoch => {
+        match (held, top) {
+            (Some(held), Some(top)) if held.epoch == top.epoch && held.offset >= top.offset => Settled::Done,
+            (Some(held), Some(top)) if held.epoch != top.epoch => {
                 self.begin_epoch(topic, Position::new(top.epoch, 0));
-                self.backfill(topic).await;
+                self.backfill(topic).await
             }
-            Some(held) if held.offset < top.offset => self.backfill(topic).await,
-            _ => {}
+            (Some(_), _) => self.backfill(topic).await,
+            (None, _) => Settled::Done,
         }
     }
 
@@ -210,75 +242,18 @@ impl Inner {
         log.skip_to(position.offset);
         sequencer.tail = Tail::Ready(log);
         let shards = sequencer.shards(topic.name(), &self.table.patterns);
+        sequencer.patterns_are_at(position, self.table.patterns.continuity());
         self.push_all(topic, shards, Cost::default(), || Event::NewEpoch(position));
     }
 
-    /// Something of a topic, or of any topic, was lost on the way to this node.
-    pub(crate) fn lost(&self, topic: Option<&TopicName>) {
-        let topics = match topic {
-            Some(name) => self.topic_for_receiving(name).into_iter().collect(),
-            None => self.table.all(),
-        };
-        if topic.is_none() {
-            self.tell_patterns_lost();
-        }
-        for state in topics {
-            if state.sequencer().fill_again() {
-                continue;
-            }
-            if state.sequencer().log().is_some() {
-                if let Some(broker) = self.weak().upgrade() {
-                    tokio::spawn(async move { broker.backfill(&state).await });
-                }
-            } else if !state.is_logged() || topic.is_some() {
-                // Who is subscribed to a logged topic by a pattern alone has no log to read it from.
-                self.tell_lost(&state, topic.is_none());
-            }
-        }
-    }
-
-    /// Tells all subscribers of a topic that messages were lost, under the topic's lock.
-    pub(super) fn push_lost(&self, topic: &Arc<TopicState>, sequencer: &mut Sequencer, gap: Gap) {
-        let shards = sequencer.shards(topic.name(), &self.table.patterns);
-        self.push_all(topic, shards, Cost::default(), || Event::Lost(gap.clone()));
-    }
-
-    /// Tells the subscribers of a topic whose log is not held here that messages were lost; by name only, where
-    /// those by pattern are told anyway.
-    pub(super) fn tell_lost(&self, topic: &Arc<TopicState>, by_name_only: bool) {
-        let mut sequencer = topic.sequencer();
-        sequencer.forget_origins();
-        let shards = sequencer.shards(topic.name(), &self.table.patterns);
-        let gap = Gap::new(GapReason::Backend, None);
-        let event = if by_name_only { Event::LostByName } else { Event::Lost };
-        self.push_all(topic, shards, Cost::default(), || event(gap.clone()));
-    }
-
-    /// Tells those who are subscribed to patterns that messages of any topic may have been lost.
-    pub(super) fn tell_patterns_lost(&self) {
-        if !self.table.patterns.all().is_empty() {
-            for inbox in &self.inboxes {
-                inbox.send(Op::PatternsLost(Gap::new(GapReason::Backend, None)));
-            }
-        }
-    }
-
-    /// The backend can be reached, or no longer.
-    pub(crate) fn backend_state(&self, state: BackendState) {
-        let before = self.backend_state.send_replace(state);
-        if before == state {
-            return;
-        }
-        tracing::info!(target: "fanfare::backend", ?state, "the backend's state has changed");
-        if state == BackendState::Up
-            && let Some(broker) = self.weak().upgrade()
-        {
-            tokio::spawn(async move { broker.resume().await });
-        }
-    }
-
     /// Gives an event to shards, under the topic's lock.
-    fn push_all(&self, topic: &Arc<TopicState>, shards: u64, cost: Cost, event: impl Fn() -> Event) {
+    pub(super) fn push_all(
+        &self,
+        topic: &Arc<TopicState>,
+        shards: u64,
+        cost: Cost,
+        event: impl Fn() -> Event,
+    ) {
         for index in bits(shards) {
             self.inboxes[index].push(Item { topic: topic.clone(), event: event(), cost });
         }

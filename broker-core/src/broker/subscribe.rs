@@ -164,16 +164,22 @@ impl Inner {
             return Err(SubscribeError::NotLogged { reason: "a pattern begins with the next message" });
         }
         self.table.patterns.add(&pattern, shard);
+        let config = self.table.config_of_pattern(&pattern);
+        let policy = match config.overflow_policy() {
+            // There is no log to read again from: a pattern is live only.
+            OverflowPolicy::Resync => OverflowPolicy::DropOldest,
+            policy => policy,
+        };
         let begun = Begun {
             broker: self.clone(),
             shard,
             subject: Subject::Pattern(pattern.clone()),
-            policy: OverflowPolicy::DropOldest,
-            queue_limit: self.limits.queue_messages,
+            policy,
+            queue_limit: config.queue_limit().unwrap_or(self.limits.queue_messages),
             outcome: Subscribed { recovered: None, position: None },
             target: Some(Target::Pattern(pattern.clone())),
         };
-        self.want_pattern(&pattern, false).await?;
+        self.want_pattern(&pattern).await?;
         Ok(begun)
     }
 
@@ -196,7 +202,7 @@ impl Inner {
             }
             HistoryFrom::After(at) => (HistoryQuery::After { offset: at.offset, limit }, Some(at.epoch)),
         };
-        let page = self.backend.history(&name, query).await?;
+        let page = self.call("history", self.backend.history(&name, query)).await?;
         if epoch.is_some_and(|epoch| epoch != page.epoch) {
             // The log that the cursor belongs to is gone: nothing of it is left.
             return Ok(HistoryPage::new(Vec::new(), false));

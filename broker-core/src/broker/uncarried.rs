@@ -4,9 +4,13 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 use parking_lot::Mutex;
 use rustc_hash::FxHashMap;
 
-use super::Inner;
+use super::{
+    Inner,
+    settle::{Debt, Settled},
+};
 use crate::{
-    backend::{BackendState, NodeId, Origin},
+    backend::{NodeId, Origin},
+    fanout::Whom,
     message::{Gap, GapReason},
     topic::TopicName,
 };
@@ -101,28 +105,30 @@ impl Inner {
             self.uncarried.note(name, origin);
         }
         // One that failed alone is told at once; an outage's are told at its end.
-        if *self.backend_state.borrow() == BackendState::Up
-            && let Some(broker) = self.weak().upgrade()
-        {
-            tokio::spawn(async move { broker.tell_uncarried().await });
-        }
+        self.owe(Debt::Uncarried);
     }
 
     /// Tells the other nodes what was not carried to them.
-    pub(super) async fn tell_uncarried(&self) {
+    pub(super) async fn tell_uncarried(&self) -> Settled {
         let lost = self.uncarried.take();
         if lost.is_empty() {
-            return;
+            return Settled::Done;
         }
-        if let Err(error) = self.backend.control(None, lost.frame()).await {
-            super::interest::report(&error);
-            // Another time.
-            self.uncarried.put_back(lost);
+        match self.call("control", self.backend.control(None, lost.frame())).await {
+            Ok(()) => Settled::Done,
+            Err(error) => {
+                super::interest::report(&error);
+                self.uncarried.put_back(lost);
+                Settled::NotYet
+            }
         }
     }
 
     /// Takes a control frame of another node. What a newer node says is passed over.
     pub(crate) fn control(&self, from: NodeId, mut frame: Bytes) {
+        if from == self.node {
+            return;
+        }
         match (frame.try_get_u8(), frame.try_get_u8()) {
             (Ok(VERSION), Ok(LOST_ANY)) => self.lost(None),
             (Ok(VERSION), Ok(LOST_TOPICS)) => {
@@ -138,7 +144,7 @@ impl Inner {
         let Some(topic) = self.topic_for_receiving(name).filter(|topic| !topic.is_logged()) else { return };
         let mut sequencer = topic.sequencer();
         if let Some(missed) = sequencer.hear_of_loss(origin) {
-            self.push_lost(&topic, &mut sequencer, Gap::new(GapReason::Backend, missed));
+            self.push_lost(&topic, &mut sequencer, Gap::new(GapReason::Backend, missed), Whom::All);
         }
     }
 }

@@ -14,6 +14,7 @@ use crate::{
     message::{Gap, Message},
     publish::ReportSlot,
     table::TopicState,
+    topic::TopicPattern,
 };
 
 /// The inbox of one shard. Messages need a permit, so that publishers wait when
@@ -57,11 +58,19 @@ pub(crate) enum Event {
         special: Option<Arc<Special>>,
     },
     /// Messages were lost before they reached this node.
-    Lost(Gap),
-    /// The same, where subscribers by pattern are told for all topics at once.
-    LostByName(Gap),
+    Lost(Gap, Whom),
     /// The log was replaced: this is where the new one stands.
     NewEpoch(crate::message::Position),
+}
+
+/// Who is told of a loss.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Whom {
+    All,
+    /// Subscribers by pattern are told for all topics at once.
+    ByName,
+    /// Subscribers by name read it again, or see it by the positions.
+    ByPattern,
 }
 
 /// What sets a message apart from others.
@@ -70,6 +79,20 @@ pub(crate) struct Special {
     pub(crate) report: Option<ReportSlot>,
     /// The connections of each shard that have got a copy, for a message to several topics.
     pub(crate) copies: Option<Box<[Mutex<rustc_hash::FxHashSet<crate::session::ClientId>>]>>,
+}
+
+impl Item {
+    /// Takes in the word of a loss that follows this one with nothing of the topic between them. False where that is not so.
+    pub(super) fn take_in(&mut self, later: &Item) -> bool {
+        let is_same = self.topic.id() == later.topic.id();
+        match (&mut self.event, &later.event) {
+            (Event::Lost(gap, whom), Event::Lost(more, to)) if is_same && whom == to => {
+                gap.merge(more.clone());
+                true
+            }
+            _ => false,
+        }
+    }
 }
 
 impl Cost {
@@ -133,6 +156,29 @@ impl Inbox {
     /// Puts an item whose cost was reserved.
     pub(crate) fn push(&self, item: Item) {
         self.put(|queues| queues.data.push_back(item));
+    }
+
+    /// Puts the word of a loss, which needs no permit: one that follows another of the same topic is the same.
+    pub(crate) fn push_lost(&self, item: Item) {
+        self.put(|queues| {
+            let merged = queues.data.back_mut().is_some_and(|last| last.take_in(&item));
+            if !merged {
+                queues.data.push_back(item);
+            }
+        });
+    }
+
+    /// Tells those who are subscribed to a pattern, or to any, that messages of any topic may have been lost.
+    pub(crate) fn send_patterns_lost(&self, gap: Gap, pattern: Option<&TopicPattern>) {
+        self.put(|queues| {
+            let is_told = matches!(
+                queues.lane.back(),
+                Some(Op::PatternsLost { pattern: told, .. }) if told.is_none() || told.as_ref() == pattern
+            );
+            if !is_told {
+                queues.lane.push_back(Op::PatternsLost { gap, pattern: pattern.cloned() });
+            }
+        });
     }
 
     pub(crate) fn send(&self, op: Op) {

@@ -20,8 +20,8 @@ pub(crate) enum Op {
     Insert(Box<Insert>),
     /// Removes a subscriber, and hands it the reply that nothing of the topic may follow.
     Remove { client: ClientId, subscription: SubscriptionId, reply: Option<Bytes> },
-    /// Messages of any topic may have been lost: told to all who are subscribed to patterns.
-    PatternsLost(Gap),
+    /// Messages of any topic may have been lost: told to those who are subscribed to a pattern, or to any.
+    PatternsLost { gap: Gap, pattern: Option<TopicPattern> },
     /// A subscriber that is catching up has room for more.
     Pull { client: ClientId, subscription: SubscriptionId },
 }

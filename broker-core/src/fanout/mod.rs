@@ -11,7 +11,7 @@ mod shard;
 mod subs;
 mod topic;
 
-pub(crate) use inbox::{Cost, Event, Inbox, Item, Reservation, Special, bits};
+pub(crate) use inbox::{Cost, Event, Inbox, Item, Reservation, Special, Whom, bits};
 pub use lane::PullHandle;
 pub(crate) use lane::{Insert, Op, Target};
 pub(crate) use shard::{Left, Shard, ShardContext};

@@ -8,6 +8,7 @@ use std::{
 use rustc_hash::FxHashSet;
 
 use super::{
+    inbox::Whom,
     shard::Shard,
     subs::{CatchUp, Place, Progress, Sub, SubKey, Subs},
     topic::{ShardTopic, Turn, Work},
@@ -43,6 +44,7 @@ impl Shard {
         let more_follows = !self.ring.is_empty();
         let mut slice = Slice {
             shard: self.context.index,
+            dense: self.context.dense_offsets,
             subs: &mut self.subs,
             watch: Watch::new(&self.context.totals),
             offered: 0,
@@ -108,6 +110,7 @@ impl Turn {
 /// What one slice works with.
 struct Slice<'a> {
     shard: usize,
+    dense: bool,
     subs: &'a mut Subs,
     watch: Watch<'a>,
     /// Messages offered in this slice.
@@ -140,8 +143,12 @@ impl Slice<'_> {
     fn offer(&mut self, key: SubKey, topic: &ShardTopic, work: &Work) {
         let Some(sub) = self.subs.get_mut(key) else { return };
         match work {
-            Work::Gap { gap, by_name_only } => {
-                let is_told = !by_name_only || matches!(sub.place, Place::Topic { .. });
+            Work::Gap { gap, whom } => {
+                let is_told = match whom {
+                    Whom::All => true,
+                    Whom::ByName => matches!(sub.place, Place::Topic { .. }),
+                    Whom::ByPattern => matches!(sub.place, Place::Pattern(_)),
+                };
                 if is_told && matches!(sub.progress, Progress::Live) {
                     tell(&*sub.subscriber, sub.id, Notice::Gap(gap.clone()));
                 }
@@ -166,7 +173,10 @@ impl Slice<'_> {
         if !is_there {
             let gap = Gap::new(GapReason::Epoch, None).between(topic.fanned, None);
             tell(&*sub.subscriber, sub.id, Notice::Gap(gap));
-            sub.progress = Progress::Ahead(position);
+            // A pattern has many topics, and stands nowhere in any of them.
+            if matches!(sub.place, Place::Topic { .. }) {
+                sub.progress = Progress::Ahead(position);
+            }
         }
     }
 
@@ -180,7 +190,7 @@ impl Slice<'_> {
                     && (place.prev > fanned.offset || place.position.epoch != fanned.epoch)
                     && !matches!(sub.place, Place::Pattern(_))
                 {
-                    tell(&*sub.subscriber, sub.id, Notice::Gap(hole(fanned, place)));
+                    tell(&*sub.subscriber, sub.id, Notice::Gap(Gap::before(fanned, place, self.dense)));
                 }
             }
             Progress::Ahead(after) => {
@@ -193,7 +203,7 @@ impl Slice<'_> {
                     return;
                 }
                 if let Some(place) = messages[first].place().filter(|place| place.prev > after.offset) {
-                    tell(&*sub.subscriber, sub.id, Notice::Gap(hole(after, place)));
+                    tell(&*sub.subscriber, sub.id, Notice::Gap(Gap::before(after, place, self.dense)));
                 }
                 sub.progress = Progress::Live;
             }
@@ -252,12 +262,6 @@ pub(super) fn react(sub: &mut Sub, offer: Offer, at: Option<Position>) {
         (Then::CatchUp { .. }, None) => {}
         (Then::Stop, _) => sub.progress = Progress::Stopped,
     }
-}
-
-/// What a subscriber at a position is told when it meets a message that does not follow.
-fn hole(last: Position, place: crate::message::LogPlace) -> Gap {
-    let reason = if last.epoch == place.position.epoch { GapReason::Backend } else { GapReason::Epoch };
-    Gap::new(reason, None).between(Some(last), Some(place.position))
 }
 
 /// Watches over offers: one that blocks is counted, and one that panics ends for its own connection alone.

@@ -11,7 +11,7 @@ use std::{
 use rustc_hash::FxHashMap;
 
 use super::{
-    inbox::{Inbox, Item},
+    inbox::{Event, Inbox, Item},
     lane::{Insert, Op, Target},
     serve::tell,
     subs::{ByPattern, CatchUp, Place, Progress, Sub, Subs},
@@ -47,6 +47,8 @@ pub(crate) struct ShardContext {
     pub(crate) subscriptions: Arc<AtomicUsize>,
     /// What one subscription's queue holds, where its topic does not say otherwise.
     pub(crate) page_messages: usize,
+    /// Offsets are consecutive, so that a hole can be counted.
+    pub(crate) dense_offsets: bool,
 }
 
 /// A topic or a pattern whose last subscriber on this node has gone.
@@ -167,7 +169,7 @@ impl Shard {
         match op {
             Op::Insert(insert) => self.insert(*insert),
             Op::Remove { client, subscription, reply } => self.remove(client, subscription, reply),
-            Op::PatternsLost(gap) => self.tell_patterns(&gap),
+            Op::PatternsLost { gap, pattern } => self.tell_patterns(&gap, pattern.as_ref()),
             Op::Pull { client, subscription } => self.pulls.push_back((client, subscription)),
         }
     }
@@ -178,7 +180,11 @@ impl Shard {
             Entry::Occupied(held) => held.into_mut(),
             Entry::Vacant(free) => free.insert(ShardTopic::new(item.topic.clone())),
         };
-        topic.pending.push_back(item);
+        let is_told = matches!(item.event, Event::Lost(..))
+            && topic.pending.back_mut().is_some_and(|last| last.take_in(&item));
+        if !is_told {
+            topic.pending.push_back(item);
+        }
         if !topic.in_ring {
             topic.in_ring = true;
             self.ring.push_back(id);
@@ -299,9 +305,11 @@ impl Shard {
     }
 
     /// What was lost may have been of any topic: nobody can say of which.
-    fn tell_patterns(&mut self, gap: &Gap) {
+    fn tell_patterns(&mut self, gap: &Gap, only: Option<&TopicPattern>) {
         for sub in self.subs.iter() {
-            if matches!((&sub.place, &sub.progress), (Place::Pattern(_), Progress::Live)) {
+            if let (Place::Pattern(held), Progress::Live) = (&sub.place, &sub.progress)
+                && only.is_none_or(|only| *only == held.pattern)
+            {
                 tell(&*sub.subscriber, sub.id, Notice::Gap(gap.clone()));
             }
         }

@@ -3,7 +3,7 @@
 use std::{collections::VecDeque, sync::Arc};
 
 use super::{
-    inbox::{Cost, Event, Item, Special},
+    inbox::{Cost, Event, Item, Special, Whom},
     subs::SubKey,
 };
 use crate::{
@@ -58,7 +58,7 @@ pub(super) enum Work {
     },
     Gap {
         gap: crate::message::Gap,
-        by_name_only: bool,
+        whom: Whom,
     },
     NewEpoch(Position),
 }
@@ -185,8 +185,7 @@ impl ShardTopic {
                 Some(item) => {
                     cost = item.cost;
                     match item.event {
-                        Event::Lost(gap) => Work::Gap { gap, by_name_only: false },
-                        Event::LostByName(gap) => Work::Gap { gap, by_name_only: true },
+                        Event::Lost(gap, whom) => Work::Gap { gap, whom },
                         Event::NewEpoch(position) => Work::NewEpoch(position),
                         // The loop above has taken every message at the front.
                         Event::Message { .. } => return skipped,

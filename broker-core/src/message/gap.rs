@@ -1,6 +1,6 @@
 //! What a subscriber is told when messages did not reach it.
 
-use super::Position;
+use super::{LogPlace, Position};
 
 /// Messages of a topic did not reach this subscription and will not come any
 /// more. It stands in the stream at the place of the loss.
@@ -31,6 +31,16 @@ impl Gap {
         self.last = last;
         self.next = next;
         self
+    }
+
+    /// What is missing between a position and a message that does not follow it; counted where offsets are consecutive.
+    pub(crate) fn before(last: Position, place: LogPlace, dense: bool) -> Self {
+        let gap = if last.epoch == place.position.epoch {
+            Self::new(GapReason::Backend, dense.then(|| place.prev.saturating_sub(last.offset)))
+        } else {
+            Self::new(GapReason::Epoch, None)
+        };
+        gap.between(Some(last), Some(place.position))
     }
 
     /// Takes in a gap that follows this one with no message between them.

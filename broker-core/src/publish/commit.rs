@@ -10,13 +10,13 @@ use std::{
     task::{Context, Poll},
 };
 
-use futures_util::{FutureExt, future::BoxFuture};
+use futures_util::{FutureExt, TryFutureExt, future::BoxFuture};
 use parking_lot::MutexGuard;
 
 use super::{PublishError, ReportSlot};
 use crate::{
     backend::{Accepted, BackendError, BackendErrorKind, Origin, Outgoing},
-    broker::Inner,
+    broker::{Inner, within},
     fanout::{Cost, Event, Item, Reservation, Special, bits},
     message::{Message, MessageParts},
     session::Published,
@@ -49,6 +49,33 @@ impl Clone for Awaited {
 impl Drop for Awaited {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+/// What became of an ephemeral message. Who gives up waiting leaves the waiting to the node: a message that was not
+/// carried must be known to it.
+struct Carried {
+    /// `None` once it is known.
+    outcome: Option<BoxFuture<'static, Result<Accepted, PublishError>>>,
+    runtime: tokio::runtime::Handle,
+}
+
+impl Future for Carried {
+    type Output = Result<Accepted, PublishError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let Some(outcome) = &mut self.outcome else { return Poll::Pending };
+        let outcome = std::task::ready!(outcome.as_mut().poll(cx));
+        self.outcome = None;
+        Poll::Ready(outcome)
+    }
+}
+
+impl Drop for Carried {
+    fn drop(&mut self) {
+        if let Some(outcome) = self.outcome.take() {
+            self.runtime.spawn(outcome);
+        }
     }
 }
 
@@ -103,25 +130,27 @@ impl Inner {
 
     fn hand_over(&self, outgoing: Outgoing) -> Ack {
         let awaited = Awaited::new(&self.awaited);
+        let limit = self.limits.backend_timeout;
         if outgoing.retention.is_some() {
-            let accepted = self.backend.publish(outgoing);
-            return Ack::Waiting(
-                accepted.map(|accepted| accepted.map_err(PublishError::from)).boxed(),
-                awaited,
-            );
+            let accepted = within(limit, "publish", self.backend.publish(outgoing));
+            return Ack::Waiting(accepted.map_err(PublishError::from).boxed(), awaited);
         }
         // What does not reach the other nodes must not be lost on them without word.
         let mut topics = outgoing.also.clone();
         topics.push((outgoing.message.topic.clone(), outgoing.origin));
         let (broker, accepted) = (self.weak(), self.backend.publish(outgoing));
+        let counted = awaited.clone();
         let carried = async move {
-            accepted.await.map_err(|error| {
-                if let Some(broker) = broker.upgrade() {
-                    broker.not_carried(topics);
-                }
-                PublishError::NotCarried(error)
-            })
+            let accepted = within(limit, "publish", accepted).await;
+            if accepted.is_err()
+                && let Some(broker) = broker.upgrade()
+            {
+                broker.not_carried(topics);
+            }
+            drop(counted);
+            accepted.map_err(PublishError::NotCarried)
         };
+        let carried = Carried { outcome: Some(carried.boxed()), runtime: self.runtime.clone() };
         Ack::Waiting(carried.boxed(), awaited)
     }
 

@@ -16,10 +16,7 @@ use governor::{
     clock::{Clock, DefaultClock},
 };
 use parking_lot::Mutex;
-use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore},
-    time::{Instant, timeout},
-};
+use tokio::time::{Instant, timeout};
 
 use super::{ClientId, CommandError, ErrorCode, Handshake, PublishCommand, Published, publishing::checked};
 use crate::{
@@ -41,16 +38,14 @@ const BUDGETS: (usize, usize) = (10_000, 1_000_000);
 ///
 /// The budget of commands, [`Limits::commands_per_second`](crate::Limits::commands_per_second), is one for all messages of a user, and for those of
 /// nobody in particular one for all from the same address (with IPv6 the same /64, which is one customer's), or from
-/// addresses that the transport was not told. So is [`Limits::publishes_in_flight`](crate::Limits::publishes_in_flight).
+/// addresses that the transport was not told. So is [`Limits::publishes_in_flight`](crate::Limits::publishes_in_flight). How many
+/// there may be of all clients together is the transport's to bound: each may hold a payload in memory.
 pub struct Visitors {
     broker: Broker,
     budgets: DefaultKeyedRateLimiter<Who>,
     /// With so many budgets it is time to let some go.
     sweep_at: AtomicUsize,
     present: Arc<Present>,
-    /// In all.
-    places: Arc<Semaphore>,
-    limit: usize,
 }
 
 /// Whose budget is used.
@@ -62,19 +57,16 @@ enum Who {
 }
 
 impl Visitors {
-    /// For the clients of a broker, of whom at most so many are served at the same time.
+    /// For the clients of a broker.
     #[must_use]
-    pub fn new(broker: &Broker, at_once: usize) -> Self {
+    pub fn new(broker: &Broker) -> Self {
         let limits = broker.limits();
         let quota = Quota::per_second(limits.commands_per_second).allow_burst(limits.commands_burst);
-        let places = at_once.clamp(1, Semaphore::MAX_PERMITS);
         Self {
             broker: broker.clone(),
             budgets: DefaultKeyedRateLimiter::keyed(quota),
             sweep_at: AtomicUsize::new(BUDGETS.0),
             present: Arc::default(),
-            places: Arc::new(Semaphore::new(places)),
-            limit: places,
         }
     }
 
@@ -84,7 +76,7 @@ impl Visitors {
     /// # Errors
     ///
     /// Why the client is not let in: `draining`, `unauthenticated` and whatever else the policy says, `rate_limited`,
-    /// `limit_exceeded` when as many are served as may be, and `timeout` when the policy did not decide within
+    /// `limit_exceeded` when as many of its messages are being served as may be, and `timeout` when the policy did not decide within
     /// [`Limits::authenticate_within`](crate::Limits::authenticate_within). Nothing was published.
     ///
     /// # Cancel safety
@@ -95,7 +87,6 @@ impl Visitors {
         if inner.is_draining() {
             return Err(draining());
         }
-        let place = self.places.clone().try_acquire_owned().map_err(|_| self.full())?;
         let within = inner.limits.authenticate_within;
         let admission = match timeout(within, inner.admission(handshake)).await {
             Ok(admission) => admission?,
@@ -111,14 +102,7 @@ impl Visitors {
         let expires = identity.expires.and_then(|after| Instant::now().checked_add(after));
         let client =
             Client { id: ClientId::random(), identity: Arc::new(identity), transport: handshake.transport };
-        Ok(Visitor { broker: self.broker.clone(), client, expires, _place: place, _presence: presence })
-    }
-
-    fn full(&self) -> CommandError {
-        let mut error = CommandError::new(ErrorCode::LimitExceeded, "too many messages at once")
-            .limit(self.limit as u64, self.limit as u64 + 1);
-        error.retry = true;
-        error
+        Ok(Visitor { broker: self.broker.clone(), client, expires, _presence: presence })
     }
 
     fn take(&self, who: &Who) -> Result<(), CommandError> {
@@ -127,7 +111,10 @@ impl Visitors {
             self.budgets.retain_recent();
             let kept = self.budgets.len();
             if kept >= BUDGETS.1 {
-                return Err(self.full());
+                return Err(CommandError::new(
+                    ErrorCode::RateLimited,
+                    "too many clients in too short a time",
+                ));
             }
             self.sweep_at.store((kept * 2).clamp(BUDGETS.0, BUDGETS.1), Ordering::Relaxed);
         }
@@ -164,7 +151,6 @@ pub struct Visitor {
     broker: Broker,
     client: Client,
     expires: Option<Instant>,
-    _place: OwnedSemaphorePermit,
     _presence: Presence,
 }
 
@@ -261,7 +247,7 @@ impl Drop for Presence {
 
 impl fmt::Debug for Visitors {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Visitors").field("at_once", &self.limit).finish_non_exhaustive()
+        f.debug_struct("Visitors").field("budgets", &self.budgets.len()).finish_non_exhaustive()
     }
 }
 

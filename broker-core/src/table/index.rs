@@ -11,6 +11,8 @@ use crate::topic::{PatternTrie, TopicName, TopicPattern};
 #[derive(Default)]
 pub(crate) struct PatternIndex {
     version: AtomicU64,
+    /// Counts when a pattern was given up, or may have lost something.
+    continuity: AtomicU64,
     trie: RwLock<PatternTrie<Holders>>,
 }
 
@@ -21,6 +23,16 @@ struct Holders {
 impl PatternIndex {
     pub(crate) fn version(&self) -> u64 {
         self.version.load(Ordering::Acquire)
+    }
+
+    /// What was seen of a topic by its patterns still goes on from there as long as this is the same.
+    pub(crate) fn continuity(&self) -> u64 {
+        self.continuity.load(Ordering::Acquire)
+    }
+
+    /// Something that patterns should have brought may be lost, and has been told.
+    pub(crate) fn break_off(&self) {
+        self.continuity.fetch_add(1, Ordering::AcqRel);
     }
 
     /// The shards that hold a pattern that matches, with the version that this belongs to.
@@ -57,11 +69,18 @@ impl PatternIndex {
         }
         let last = !trie.remove(pattern, |holders| holders.mask() == 0).is_empty();
         self.version.fetch_add(1, Ordering::AcqRel);
+        if last {
+            self.break_off();
+        }
         last
     }
 
     pub(crate) fn contains(&self, pattern: &TopicPattern) -> bool {
         !self.trie.read().get(pattern).is_empty()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.trie.read().is_empty()
     }
 
     pub(crate) fn all(&self) -> Vec<TopicPattern> {

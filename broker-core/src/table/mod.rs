@@ -1,5 +1,6 @@
 //! The topics that this node knows, and which shards hold them.
 
+mod flight;
 mod index;
 mod sequencer;
 mod state;
@@ -13,8 +14,9 @@ use std::{
 };
 
 use dashmap::DashMap;
+pub(crate) use flight::Flight;
 pub(crate) use index::PatternIndex;
-pub(crate) use sequencer::{Arrival, Sequencer, Tail};
+pub(crate) use sequencer::{Arrival, PatternArrival, Sequencer, Tail};
 pub(crate) use state::{TopicId, TopicState};
 
 use crate::topic::{PatternTrie, TopicConfig, TopicName, TopicPattern};
@@ -66,6 +68,13 @@ impl Table {
 
     pub(crate) fn config(&self, topic: &TopicName) -> &Arc<TopicConfig> {
         self.configs.best(topic).unwrap_or(&self.default)
+    }
+
+    /// How a subscription to a pattern behaves: as the topics of the most specific configured pattern that matches
+    /// all that it matches.
+    pub(crate) fn config_of_pattern(&self, pattern: &TopicPattern) -> &Arc<TopicConfig> {
+        let covering = self.configs.iter().filter(|(configured, _)| configured.covers(pattern));
+        covering.max_by(|(a, _), (b, _)| a.cmp_specificity(b)).map_or(&self.default, |(_, config)| config)
     }
 
     pub(crate) fn find(&self, topic: &TopicName) -> Option<Arc<TopicState>> {

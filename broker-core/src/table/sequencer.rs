@@ -1,6 +1,6 @@
 //! What a topic's lock guards: its order, its tail, and who holds it.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use smallvec::SmallVec;
 use tokio::time::Instant;
@@ -8,13 +8,20 @@ use tokio::time::Instant;
 use super::PatternIndex;
 use crate::{
     backend::{NodeId, Origin},
+    fanout::Whom,
     log::TopicLog,
-    message::{LogPlace, Message, Position},
+    message::{Epoch, LogPlace, Message, Position},
     topic::TopicName,
 };
 
 /// How many other nodes' counts one topic keeps; the one heard of longest ago goes first.
 const MAX_ORIGINS: usize = 256;
+
+/// How many logs that are no more one topic remembers.
+const MAX_PAST: usize = 4;
+
+/// How long a log that was said to be no more is believed to be so.
+const PAST_FOR: Duration = Duration::from_secs(1);
 
 /// What a topic's sequencing lock guards.
 pub(crate) struct Sequencer {
@@ -32,6 +39,27 @@ pub(crate) struct Sequencer {
     stream: u64,
     seq: u64,
     origins: Vec<Heard>,
+    deaf: Deaf,
+    by_pattern: Option<SeenByPattern>,
+    /// Logs that are no more, until when that is believed.
+    past: Vec<(Epoch, Instant)>,
+}
+
+/// Whether the backend may have given this node nothing of an ephemeral topic for a while.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Deaf {
+    No,
+    /// The subscribers do not know yet.
+    Untold,
+    Told,
+}
+
+/// The last message of a logged topic that went to those who are subscribed by a pattern.
+#[derive(Clone, Copy)]
+struct SeenByPattern {
+    position: Position,
+    /// See [`PatternIndex::continuity`].
+    continuity: u64,
 }
 
 /// What a node holds of a topic's log.
@@ -70,6 +98,17 @@ pub(crate) enum Arrival {
     Unwatched,
 }
 
+/// How a logged message fits to what went to those who are subscribed by a pattern.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum PatternArrival {
+    /// It goes on from there, or is the first, or nobody is subscribed so.
+    Next,
+    /// They have got it.
+    Repeat,
+    /// It does not follow what they have got.
+    After(Position),
+}
+
 impl Sequencer {
     pub(super) fn new() -> Self {
         Self {
@@ -82,6 +121,9 @@ impl Sequencer {
             stream: fastrand::u64(1..),
             seq: 0,
             origins: Vec::new(),
+            deaf: Deaf::No,
+            by_pattern: None,
+            past: Vec::new(),
         }
     }
 
@@ -182,11 +224,41 @@ impl Sequencer {
         self.origins.push(Heard { node, stream, first, seq, is_known: true });
     }
 
-    /// It has been told that messages were lost, of whichever node: what they say next is not compared.
-    pub(crate) fn forget_origins(&mut self) {
+    /// It is told that messages were lost, of whichever node: what comes next is not compared.
+    pub(crate) fn has_lost(&mut self, whom: Whom) {
+        self.deaf = Deaf::No;
+        if whom == Whom::All {
+            self.by_pattern = None;
+        }
         for heard in &mut self.origins {
             heard.is_known = false;
         }
+    }
+
+    /// Nobody on this node wants the topic any more.
+    pub(crate) fn leave(&mut self) {
+        self.tail = Tail::None;
+        self.wanted = false;
+        self.has_lost(Whom::ByName);
+    }
+
+    /// The backend gives this node nothing of the topic, until it is told anew that it is wanted. False where
+    /// there is nothing to tell it.
+    pub(crate) fn become_deaf(&mut self) -> bool {
+        if self.wanted && self.deaf == Deaf::No {
+            self.deaf = Deaf::Untold;
+        }
+        self.asked
+    }
+
+    /// A message has come. True when those who are subscribed by name have still to be told that others before it may
+    /// be lost.
+    pub(crate) fn hears_again(&mut self) -> bool {
+        let untold = self.deaf == Deaf::Untold;
+        if untold {
+            self.deaf = Deaf::Told;
+        }
+        untold
     }
 
     pub(crate) fn log(&self) -> Option<&TopicLog> {
@@ -229,6 +301,52 @@ impl Sequencer {
             Tail::Ready(log) if place.prev > log.last() => Arrival::Hole,
             Tail::Ready(_) => Arrival::Next,
         }
+    }
+
+    /// How a logged message fits to what has gone to those who are subscribed by a pattern; it goes to them now.
+    /// [`shards`](Self::shards) has been asked before, under the same lock.
+    pub(crate) fn arrival_by_pattern(&mut self, place: LogPlace, continuity: u64) -> PatternArrival {
+        if self.pattern_shards == 0 {
+            self.by_pattern = None;
+            return if self.is_in_tail(place) { PatternArrival::Repeat } else { PatternArrival::Next };
+        }
+        let seen = self.by_pattern.filter(|seen| seen.continuity == continuity).map(|seen| seen.position);
+        match seen {
+            Some(last) if last.epoch == place.position.epoch && place.position.offset <= last.offset => {
+                return PatternArrival::Repeat;
+            }
+            _ => self.patterns_are_at(place.position, continuity),
+        }
+        match seen {
+            Some(last) if last.epoch != place.position.epoch || place.prev > last.offset => {
+                PatternArrival::After(last)
+            }
+            _ => PatternArrival::Next,
+        }
+    }
+
+    /// Those who are subscribed by a pattern have got what there is up to a position, or know that it is lost.
+    pub(crate) fn patterns_are_at(&mut self, position: Position, continuity: u64) {
+        self.by_pattern = Some(SeenByPattern { position, continuity });
+    }
+
+    fn is_in_tail(&self, place: LogPlace) -> bool {
+        let Position { epoch, offset } = place.position;
+        self.log().is_some_and(|log| log.epoch() == epoch && offset <= log.last())
+    }
+
+    /// Whether a log is believed to be no more.
+    pub(crate) fn is_past(&self, epoch: Epoch, now: Instant) -> bool {
+        self.past.iter().any(|(past, until)| *past == epoch && now < *until)
+    }
+
+    /// The backend's word is that a log is no more: for a while it is not asked again.
+    pub(crate) fn note_past(&mut self, epoch: Epoch, now: Instant) {
+        self.past.retain(|(past, until)| *past != epoch && now < *until);
+        if self.past.len() >= MAX_PAST {
+            self.past.remove(0);
+        }
+        self.past.push((epoch, now + PAST_FOR));
     }
 
     pub(crate) fn append(&mut self, message: Arc<Message>) {

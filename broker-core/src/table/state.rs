@@ -5,7 +5,7 @@ use std::sync::Arc;
 use governor::{DefaultDirectRateLimiter, Quota};
 use parking_lot::{Mutex, MutexGuard};
 
-use super::Sequencer;
+use super::{Flight, Sequencer};
 use crate::{
     backend::{Interest, Retention},
     topic::{TopicConfig, TopicName},
@@ -19,7 +19,7 @@ pub(crate) struct TopicState {
     rate: Option<DefaultDirectRateLimiter>,
     sequencer: Mutex<Sequencer>,
     /// Held while the backend is told what this node wants of the topic.
-    pub(crate) interest: tokio::sync::Mutex<()>,
+    pub(crate) interest: Flight,
     /// Held while holes are filled from the backend: one reader, not one per client.
     pub(crate) backfill: tokio::sync::Mutex<()>,
 }
@@ -45,7 +45,7 @@ impl TopicState {
             config,
             rate,
             sequencer: Mutex::new(Sequencer::new()),
-            interest: tokio::sync::Mutex::new(()),
+            interest: Flight::default(),
             backfill: tokio::sync::Mutex::new(()),
         }
     }

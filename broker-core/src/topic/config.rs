@@ -7,6 +7,10 @@ use crate::limits::FOREVER;
 /// How the topics that a pattern matches behave. The most specific pattern of a
 /// broker wins as a whole: configurations are not merged.
 ///
+/// A subscription to a pattern has one queue for many topics. Its overflow policy and its queue limit are those of the most
+/// specific configured pattern that [covers](super::TopicPattern::covers) the pattern that is subscribed to (the same pattern is
+/// the most specific one), else the broker's default; [`OverflowPolicy::Resync`] is [`OverflowPolicy::DropOldest`] there.
+///
 /// ```
 /// use std::time::Duration;
 /// use fanfare_core::topic::{OverflowPolicy, TopicConfig};

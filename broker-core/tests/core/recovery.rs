@@ -210,7 +210,7 @@ async fn a_client_at_10_that_meets_a_message_after_11_first_gets_a_gap() {
     let twelfth = remote.store("log", "12");
     remote.evict("log", 11);
     remote.ingress().deliver(twelfth).await;
-    assert_eq!(received(&mut log).await, ["gap missed=? 10..12 backend", "log#12 12"]);
+    assert_eq!(received(&mut log).await, ["gap missed=1 10..12 backend", "log#12 12"]);
 }
 
 #[tokio::test(start_paused = true)]

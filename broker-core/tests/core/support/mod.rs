@@ -2,6 +2,7 @@
 
 mod backend;
 mod client;
+mod faulty;
 mod lines;
 mod wire;
 
@@ -17,6 +18,7 @@ use fanfare_core::{
     subscription::{Delivery, Subscription},
     topic::TopicName,
 };
+pub(crate) use faulty::Faulty;
 pub(crate) use lines::{Lines, deliveries};
 pub(crate) use wire::TestWire;
 
