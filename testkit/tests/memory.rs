@@ -64,7 +64,8 @@ impl Harness for Hub {
             Exception::all_that_need(Needs::BadSettings, "a hub has no settings, and is always there");
         let interests =
             Exception::all_that_need(Needs::InterestLoss, "a hub does not forget what its nodes want");
-        settings.chain(interests).collect()
+        let garbage = Exception::all_that_need(Needs::Garbage, "messages of a hub are never bytes");
+        settings.chain(interests).chain(garbage).collect()
     }
 }
 
@@ -98,6 +99,7 @@ impl Harness for Inline {
             (Needs::Nodes, "an inline backend serves one node"),
             (Needs::Interruption, "what is in the process is always there"),
             (Needs::InterestLoss, "what is in the process is always there"),
+            (Needs::Garbage, "messages in the process are never bytes"),
             (Needs::BadSettings, "there are no settings"),
         ];
         let mut exceptions: Vec<_> =

@@ -33,6 +33,8 @@ pub enum Needs {
     InterestLoss,
     /// [`lose_log`](super::Harness::lose_log).
     LogLoss,
+    /// [`garble`](super::Harness::garble).
+    Garbage,
     /// [`misconfigured`](super::Harness::misconfigured) and [`unreachable`](super::Harness::unreachable).
     BadSettings,
 }
@@ -140,6 +142,8 @@ macro_rules! __backend_cases {
             ("reconnect", reconnect_hears_everything_again, Interruption, "After an outage every topic and pattern is heard as before.")
             ("reconnect", reconnect_forgets_what_was_given_up, Interruption, "What was given up during an outage is not wanted afterwards.")
             ("late-renewal", late_renewal_is_told, InterestLoss, "What arrives no more for a while is told to be lost, and is heard again.")
+            ("loss-told", loss_told_comes_after_what_came_before_it, Nodes, "A loss is told after the last message before it.")
+            ("loss-told", loss_told_of_bytes_that_are_no_message, Garbage, "What nobody can read is a loss, and no end.")
             ("down-fails", down_calls_end, Interruption, "In an outage no call hangs.")
             ("errors", errors_of_publishing_are_true, Interruption, "What was acknowledged is stored; what was Unavailable is not.")
             ("control", control_reaches_the_others_in_order, Nodes, "A frame for all reaches each other node once, in order, with the sender's name.")

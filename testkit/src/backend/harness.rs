@@ -50,6 +50,13 @@ pub trait Harness: Send + Sync + 'static {
         panic!("this harness cannot lose {topic}: name the cases that need it as exceptions, with a reason");
     }
 
+    /// Sends bytes that are no message of Fanfare's to all who want a topic, as a stranger on the server can.
+    async fn garble(&self, topic: &TopicName) {
+        panic!(
+            "this harness cannot garble {topic}: name the cases that need it as exceptions, with a reason"
+        );
+    }
+
     /// Backends whose settings are wrong, each of which is to fail to start for good: a wrong password ([`SECRET`]), a server of
     /// another kind, ... with a word for each.
     fn misconfigured(&self) -> Vec<(&'static str, Arc<dyn Backend>)> {

@@ -30,7 +30,7 @@
 //!     }
 //!
 //!     fn exceptions() -> Vec<Exception> {
-//!         let faults = [Needs::Interruption, Needs::InterestLoss, Needs::LogLoss, Needs::BadSettings];
+//!         let faults = [Needs::Interruption, Needs::InterestLoss, Needs::LogLoss, Needs::Garbage, Needs::BadSettings];
 //!         faults.into_iter().flat_map(|need| Exception::all_that_need(need, "an example")).collect()
 //!     }
 //! }

@@ -36,6 +36,8 @@ pub(crate) struct Record {
 pub(crate) struct Seen {
     pub(crate) messages: Vec<Incoming>,
     pub(crate) lost: Vec<Option<TopicName>>,
+    /// How many messages had come at each loss.
+    pub(crate) lost_at: Vec<usize>,
     pub(crate) frames: Vec<(NodeId, Bytes)>,
     pub(crate) states: Vec<BackendState>,
     /// How often `deliver` was called for a topic while another call for it was at work.
@@ -185,7 +187,10 @@ impl Arrivals for Record {
     }
 
     fn lost(&self, topic: Option<&TopicName>) {
-        self.change(|seen| seen.lost.push(topic.cloned()));
+        self.change(|seen| {
+            seen.lost.push(topic.cloned());
+            seen.lost_at.push(seen.messages.len());
+        });
     }
 
     fn control(&self, from: NodeId, frame: Bytes) {

@@ -126,6 +126,50 @@ pub(in crate::backend) async fn late_renewal_is_told(cluster: Cluster) {
     }
 }
 
+pub(in crate::backend) async fn loss_told_comes_after_what_came_before_it(cluster: Cluster) {
+    let [publisher, slow] = cluster.nodes().await;
+    let subject = Subject::ephemeral("t");
+    slow.subscribe(&subject).await;
+    slow.record.shut();
+    let mut accepted = 0;
+    for n in 1..=5_000 {
+        let done = publisher.within("publish", publisher.publish(&subject, n.to_string())).await;
+        accepted += usize::from(done.is_ok());
+    }
+    slow.record.open();
+    let name = &subject.name;
+    let is_settled = |seen: &crate::backend::record::Seen| seen.count(name) >= accepted || seen.lost_of(name);
+    slow.until("each message has to arrive, or to be told to be lost", is_settled).await;
+    cluster.settle(&[&publisher], &[&slow]).await;
+    let (numbers, lost_at) = slow.record.seen(|seen| {
+        let numbers: Vec<u64> = seen.texts(name).iter().filter_map(|text| text.parse().ok()).collect();
+        (numbers, seen.lost_at.clone())
+    });
+    let hole = numbers.windows(2).position(|pair| pair[1] != pair[0] + 1);
+    if numbers.len() < accepted {
+        // The last before the hole, or the last at all.
+        let before = hole.map_or(numbers.len(), |index| index + 1);
+        assert!(
+            lost_at.iter().any(|at| *at >= before),
+            "the loss after {before} messages is told after {lost_at:?}"
+        );
+    }
+}
+
+pub(in crate::backend) async fn loss_told_of_bytes_that_are_no_message(cluster: Cluster) {
+    let [publisher, listener] = cluster.nodes().await;
+    for subject in Subject::both("t") {
+        listener.subscribe(&subject).await;
+        publisher.say(&subject, "before").await;
+        listener.hears(&subject, &["before"]).await;
+        cluster.harness.garble(&subject.name).await;
+        let what = format!("bytes on {} that are no message have to be told as a loss", subject.name);
+        listener.until(&what, |seen| seen.lost_of(&subject.name)).await;
+        publisher.say(&subject, "after").await;
+        listener.hears(&subject, &["before", "after"]).await;
+    }
+}
+
 pub(in crate::backend) async fn down_calls_end(cluster: Cluster) {
     let [node, other] = cluster.nodes().await;
     let [ephemeral, logged] = Subject::both("t");

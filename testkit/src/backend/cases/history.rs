@@ -144,14 +144,17 @@ pub(in crate::backend) async fn history_of_nothing_is_empty(cluster: Cluster) {
 pub(in crate::backend) async fn floor_and_last_frame_what_is_retained(cluster: Cluster) {
     let node = cluster.node().await;
     let subject = Subject::retaining("logged.t", TopicConfig::new().history(5));
+    let mut positions = Vec::new();
     for n in 1..=20_u64 {
         let Some(position) = node.say(&subject, n.to_string()).await.position else { panic!("no position") };
+        positions.push(position);
         let page = node.read_all(&subject).await;
         assert_eq!(page.last, position.offset);
         let first = page.messages.first().and_then(|message| message.position());
         let Some(first) = first else { panic!("nothing is retained") };
         assert!(page.floor < first.offset, "the first message is after the floor");
-        // Everything after the floor is there.
+        let after_it = positions.iter().filter(|position| position.offset > page.floor).count();
+        assert_eq!(page.messages.len(), after_it, "everything after the floor {} is retained", page.floor);
         let after_floor = after(&node, &subject, page.floor, 100).await;
         assert_eq!(texts(&after_floor), texts(&page));
     }
