@@ -229,12 +229,39 @@ fn the_peer_delivers_and_its_process_is_read() {
     }
 }
 
+#[test]
+fn the_server_delivers_over_every_wire() {
+    let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let _server = Peer::run(env!("CARGO_BIN_EXE_server"), address, &["--commands-per-second", "1000000"]);
+    let url = format!("http://{address}");
+    for wire in [
+        &["--wire", "v1"][..],
+        &["--wire", "v1", "--post"],
+        &["--wire", "plain"],
+        &["--wire", "sse"],
+        &["--wire", "sse", "--post"],
+        &["--wire", "sse-v1", "--topics-per-conn", "3"],
+    ] {
+        let load = ["fan", "--url", &url, "--conns", "40", "--topics", "5", "--messages", "1000"];
+        let quick = ["--settle-ms", "50", "--strict"];
+        let report = fan::run(&Options::parse_from(load.iter().chain(&quick).chain(wire))).unwrap();
+        assert!(report.is_clean(), "{wire:?}: {report}");
+        let topics_per_conn = if wire.contains(&"3") { 3 } else { 1 };
+        assert_eq!(report.received, 40 * topics_per_conn * 1000 / 5, "{wire:?}");
+    }
+}
+
 struct Peer(Child);
 
 impl Peer {
     fn start(address: SocketAddr) -> Self {
-        let child = Command::new(env!("CARGO_BIN_EXE_peer"))
-            .args(["--listen", &address.to_string(), "--read-buffer", "4096"])
+        Self::run(env!("CARGO_BIN_EXE_peer"), address, &["--read-buffer", "4096"])
+    }
+
+    fn run(program: &str, address: SocketAddr, options: &[&str]) -> Self {
+        let child = Command::new(program)
+            .args(["--listen", &address.to_string()])
+            .args(options)
             .stdout(Stdio::null())
             .spawn()
             .unwrap();

@@ -1,6 +1,6 @@
 //! The server that the load generator measures: an axum app that mounts Fanfare as any app would, with default
-//! limits unless an option says otherwise. `/ws` and `/events` are the transports, `/echo` sends back each message,
-//! `/healthz` says `ok`.
+//! limits unless an option says otherwise. `/ws` and `/events` are the transports, `/publish` takes
+//! messages by HTTP, `/echo` sends back each message, `/healthz` says `ok`.
 
 use std::{net::SocketAddr, num::NonZeroU32, time::Duration};
 
@@ -12,7 +12,7 @@ use axum::{
 use clap::{Parser, ValueEnum};
 use fanfare::{
     Broker,
-    http::Server,
+    http::{Publish, PublishConfig, Server},
     policy::Open,
     sse::EventStream,
     topic::{OverflowPolicy, TopicConfig},
@@ -82,6 +82,7 @@ async fn serve(args: Args) -> anyhow::Result<()> {
     let app = Router::new()
         .route("/ws", any_service(WebSocket::new(&broker)?.config(config.clone())))
         .route("/events", get_service(EventStream::new(&broker)?))
+        .route("/publish", any_service(publish(&args, &broker)?))
         .route("/echo", any_service(Echo::new(config)))
         .route("/healthz", get(|| async { "ok" }));
     let mut server = Server::new();
@@ -125,6 +126,14 @@ async fn broker(args: &Args) -> anyhow::Result<Broker> {
         limits.connections_per_address = args.connections_per_address;
     });
     Ok(builder.start().await?)
+}
+
+fn publish(args: &Args, broker: &Broker) -> anyhow::Result<Publish> {
+    let mut config = PublishConfig::new();
+    if !args.origin.is_empty() {
+        config = config.allow_origins(&args.origin)?;
+    }
+    Ok(Publish::new(broker).config(config))
 }
 
 fn transport(args: &Args) -> anyhow::Result<Config> {
