@@ -38,6 +38,8 @@ pub(crate) enum Unit {
     PerSecond,
     /// Pieces at the time of the sample.
     Count,
+    /// Tasks that run or want to, an average.
+    Tasks,
 }
 
 /// One figure in a chart. A figure that is a list is drawn as a bundle of thin lines.
@@ -100,7 +102,6 @@ pub(crate) const CHARTS: &[Chart] = &[
         max: None,
         lines: &[
             Line { key: QUEUED, name: "in queues" },
-            Line { key: LAGGING, name: "slow readers" },
             Line { key: SHARDS, name: "in each shard" },
         ],
     },
@@ -110,13 +111,13 @@ pub(crate) const CHARTS: &[Chart] = &[
         max: Some(100.0),
         lines: &[
             Line { key: CPU, name: "machine" },
-            Line { key: CPU_PROCESS, name: "this process" },
-            Line { key: CPU_CORES, name: "each core" },
+            Line { key: CPU_PROCESS, name: "process" },
+            Line { key: CPU_CORES, name: "cores" },
         ],
     },
     Chart {
         title: "Load average",
-        unit: Unit::Count,
+        unit: Unit::Tasks,
         max: None,
         lines: &[
             Line { key: LOAD[0], name: "1 min" },
@@ -146,6 +147,7 @@ pub(crate) const CHARTS: &[Chart] = &[
         lines: &[
             Line { key: SUBSCRIPTIONS, name: "subscriptions" },
             Line { key: CONNECTIONS, name: "connections" },
+            Line { key: LAGGING, name: "lagging" },
         ],
     },
 ];

@@ -33,13 +33,14 @@ pub(crate) const KEPT: usize = 600;
 /// Of a figure only the newest value counts: to a slow reader older ones give way, and who joins begins with
 /// the last value of each.
 pub(crate) fn now() -> TopicConfig {
-    TopicConfig::new().latest(64).overflow(OverflowPolicy::ConflateByKey)
+    TopicConfig::new().history(64).latest(64).overflow(OverflowPolicy::ConflateByKey)
 }
 
 /// Of the past every sample counts: a slow reader reads again from the log what its queue did not hold, which is
-/// what logged topics do unless told otherwise.
+/// what logged topics do unless told otherwise. A sample's key is its place in a ring, so that the latest of each are all
+/// that are kept, and one request can begin with the latest of both topics.
 pub(crate) fn past() -> TopicConfig {
-    TopicConfig::new().history(KEPT)
+    TopicConfig::new().history(KEPT).latest(KEPT)
 }
 
 /// Publishes a sample every second, for ever.
@@ -48,23 +49,23 @@ pub(crate) async fn run(broker: Broker, demo: watch::Receiver<Level>) {
     let mut ticks = interval(EVERY);
     // What was missed while the machine slept cannot be sampled afterwards.
     ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
-    loop {
+    for place in (0..KEPT).cycle() {
         ticks.tick().await;
         let mut sample = sampler.take(&broker);
         sample.insert(figures::DEMO, Reading::Name(demo.borrow().name()));
-        if let Err(error) = publish(&broker, &sample).await {
+        if let Err(error) = publish(&broker, &sample, place).await {
             tracing::warn!(%error, "a sample was not published");
         }
     }
 }
 
-async fn publish(broker: &Broker, sample: &Sample) -> Result<(), PublishError> {
+async fn publish(broker: &Broker, sample: &Sample, place: usize) -> Result<(), PublishError> {
     for (key, reading) in sample {
         broker.publish_json(NOW, reading).key(*key).await?;
     }
     let is_drawn = |key: &str| CHARTS.iter().flat_map(|chart| chart.lines).any(|line| line.key == key);
     let drawn: Sample = sample.clone().into_iter().filter(|(key, _)| is_drawn(key)).collect();
-    broker.publish_json(PAST, &drawn).await?;
+    broker.publish_json(PAST, &drawn).key(place.to_string()).await?;
     Ok(())
 }
 
@@ -82,12 +83,10 @@ mod tests {
     #[tokio::test]
     async fn who_joins_late_gets_the_last_value_of_each_figure_and_the_past() {
         let broker = started().await;
-        for value in 1..=3 {
-            let sample = Sample::from([
-                (figures::CPU, Reading::Number(f64::from(value))),
-                (figures::TOPICS, Reading::Topics(Vec::new())),
-            ]);
-            publish(&broker, &sample).await.unwrap();
+        for (value, place) in [(1.0, KEPT - 2), (2.0, KEPT - 1), (3.0, 0)] {
+            let topics = Reading::Topics(Vec::new());
+            let sample = Sample::from([(figures::CPU, Reading::Number(value)), (figures::TOPICS, topics)]);
+            publish(&broker, &sample, place).await.unwrap();
         }
 
         let mut now = broker.subscribe(NOW).start(Start::Latest).await.unwrap();
@@ -97,13 +96,13 @@ mod tests {
         }
         assert_eq!(values, [("cpu".into(), 3.0.into()), ("topics".into(), Value::Array(Vec::new()))]);
 
-        let mut past = broker.subscribe(PAST).start(Start::Last(2)).await.unwrap();
+        let mut past = broker.subscribe(PAST).start(Start::Latest).await.unwrap();
         let mut samples = Vec::new();
         while let Some(Delivery::Message(message)) = past.recv().await {
             samples.push(message.value.parse_json::<Value>().unwrap());
         }
         let drawn = |cpu: f64| serde_json::json!({ "cpu": cpu });
-        assert_eq!(samples, [drawn(2.0), drawn(3.0)], "without what no chart shows");
+        assert_eq!(samples, [drawn(1.0), drawn(2.0), drawn(3.0)], "without what no chart shows");
     }
 
     #[tokio::test]
@@ -111,10 +110,10 @@ mod tests {
         let broker = started().await;
         let mut now = broker.subscribe(NOW).queue_messages(2).await.unwrap();
         let mut past = broker.subscribe(PAST).queue_messages(2).await.unwrap();
-        for value in 1..=9 {
-            let value = Reading::Number(f64::from(value));
+        for place in 1..=9 {
+            let value = Reading::Number(place as f64);
             let sample = Sample::from([(figures::CPU, value.clone()), (figures::MEMORY, value)]);
-            publish(&broker, &sample).await.unwrap();
+            publish(&broker, &sample, place).await.unwrap();
         }
         let reading = |message: &fanfare::subscription::Received<fanfare::message::Payload>| {
             message.value.parse_json::<Value>().unwrap()

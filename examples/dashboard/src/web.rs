@@ -1,12 +1,17 @@
 //! What a browser gets: the page's files, what it has to know of the figures, and the events.
 
+use std::time::{Duration, SystemTime};
+
 use axum::{
     Json, Router,
     http::header::{CACHE_CONTROL, CONTENT_TYPE},
     response::IntoResponse,
-    routing::{MethodRouter, get},
+    routing::{MethodRouter, get, get_service},
 };
-use fanfare::{Broker, TooManyFormats};
+use fanfare::{
+    Broker, TooManyFormats,
+    sse::{Config, EventStream},
+};
 use serde::Serialize;
 
 use crate::{
@@ -15,9 +20,10 @@ use crate::{
 };
 
 pub(crate) fn app(broker: &Broker) -> Result<Router, TooManyFormats> {
-    let _ = broker;
+    let events = EventStream::new(broker)?.config(Config::new().retry(Duration::from_secs(1)));
     let script = |text| file("text/javascript", text);
     Ok(Router::new()
+        .route("/events", get_service(events))
         .route("/figures.json", get(about))
         .route("/", file("text/html; charset=utf-8", include_str!("../web/index.html")))
         .route("/style.css", file("text/css", include_str!("../web/style.css")))
@@ -27,7 +33,8 @@ pub(crate) fn app(broker: &Broker) -> Result<Router, TooManyFormats> {
         .route("/model.js", script(include_str!("../web/model.js")))
         .route("/chart.js", script(include_str!("../web/chart.js")))
         .route("/tile.js", script(include_str!("../web/tile.js")))
-        .route("/scale.js", script(include_str!("../web/scale.js"))))
+        .route("/scale.js", script(include_str!("../web/scale.js")))
+        .route("/svg.js", script(include_str!("../web/svg.js"))))
 }
 
 fn file(kind: &'static str, text: &'static str) -> MethodRouter {
@@ -38,6 +45,8 @@ fn file(kind: &'static str, text: &'static str) -> MethodRouter {
 #[derive(Serialize)]
 struct About {
     host: String,
+    /// The server's clock, so that the page can tell how old a value is: milliseconds since 1970.
+    now_ms: u128,
     /// Where the values come from, and the samples.
     now: &'static str,
     past: &'static str,
@@ -51,6 +60,7 @@ async fn about() -> impl IntoResponse {
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     let about = About {
         host: host.trim().to_owned(),
+        now_ms: SystemTime::UNIX_EPOCH.elapsed().map_or(0, |time| time.as_millis()),
         now: publisher::NOW,
         past: publisher::PAST,
         every_ms: publisher::EVERY.as_millis(),

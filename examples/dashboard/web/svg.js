@@ -1,0 +1,52 @@
+/** Elements, and lines through samples. */
+
+const SVG = "http://www.w3.org/2000/svg";
+
+/** An element with attributes and children; `svg:` in front of its name makes it one of SVG. */
+export function make(name, attributes = {}, ...children) {
+  const element = name.startsWith("svg:") ? document.createElementNS(SVG, name.slice(4)) : document.createElement(name);
+  set(element, attributes);
+  element.append(...children);
+  return element;
+}
+
+export function set(element, attributes) {
+  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
+  return element;
+}
+
+/** As many children as there are items: those that are there are used again. */
+export function repeat(parent, items, create, update) {
+  while (parent.children.length > items.length) parent.lastElementChild.remove();
+  while (parent.children.length < items.length) parent.append(create());
+  items.forEach((item, index) => update(parent.children[index], item, index));
+}
+
+/**
+ * A line through each run of samples, as the `d` of a path, and the area below it. `read` takes the value out of a sample;
+ * where there is none the line ends, too.
+ */
+export function trace(runs, read, x, y) {
+  let line = "";
+  let area = "";
+  let points = [];
+  const end = () => {
+    if (!points.length) return;
+    const [first, last] = [points[0], points.at(-1)];
+    // A sample alone between two gaps is a dot.
+    line += `M${points.join("L")}${points.length === 1 ? "h0" : ""}`;
+    area += `M${first.split(" ")[0]} ${round(y(0))}L${points.join("L")}L${last.split(" ")[0]} ${round(y(0))}Z`;
+    points = [];
+  };
+  for (const run of runs) {
+    for (const { time, values } of run) {
+      const value = read(values);
+      if (typeof value === "number") points.push(`${round(x(time))} ${round(y(value))}`);
+      else end();
+    }
+    end();
+  }
+  return { line, area };
+}
+
+const round = (value) => Math.round(value * 10) / 10;
