@@ -1,8 +1,9 @@
 //! Publishing by HTTP, an HTTP server to mount it in, and what Fanfare's transports over HTTP share.
 //!
-//! [`Publish`] publishes what is posted. //! [`Server`] serves an app over HTTP/1.1 and HTTP/2, with the deadlines and bounds that an open port needs. For who writes
-//! a transport: [`handshake`] tells the core what a request said, [`Origins`] decides on foreign pages, [`TrustedProxies`] on
-//! whose word on a client's address counts, [`Refused`] says no in the way that all of them do, and [`wheel`] keeps the deadlines of many connections.
+//! [`Publish`] publishes what is posted. [`Server`] serves an app over HTTP/1.1 and HTTP/2, with the deadlines and bounds that
+//! an open port needs. For who writes a transport: [`handshake`] tells the core what a request said, [`Origins`] decides on foreign
+//! pages, [`TrustedProxies`] on whose word on a client's address counts, [`Refused`] says no in the way that all of them do, and
+//! [`wheel`] keeps the deadlines of many connections.
 #![forbid(unsafe_code)]
 
 mod origin;

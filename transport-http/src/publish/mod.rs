@@ -21,6 +21,7 @@ use fanfare_core::{
 };
 use http::{HeaderValue, Method, Request, StatusCode, header};
 use http_body::Body;
+use tokio::sync::Semaphore;
 
 pub use config::PublishConfig;
 use params::Params;
@@ -99,6 +100,7 @@ pub struct Publish {
 struct Shared {
     broker: Broker,
     visitors: Visitors,
+    places: Semaphore,
     config: PublishConfig,
 }
 
@@ -116,8 +118,9 @@ impl Publish {
     }
 
     fn with(broker: Broker, config: PublishConfig) -> Self {
-        let visitors = Visitors::new(&broker, config.at_once);
-        Self { shared: Arc::new(Shared { broker, visitors, config }) }
+        let visitors = Visitors::new(&broker);
+        let places = Semaphore::new(config.at_once.clamp(1, Semaphore::MAX_PERMITS));
+        Self { shared: Arc::new(Shared { broker, visitors, places, config }) }
     }
 
     /// Answers a request.
@@ -162,6 +165,7 @@ impl Shared {
         let kind = content::kind(&parts.headers)?;
         body::check_length(&body, limits.max_message)?;
 
+        let _place = self.places.try_acquire().map_err(|_| full(config.at_once))?;
         let visitor = self.visitors.admit(&handshake(&parts, TRANSPORT, &config.proxies)).await?;
         drop(parts);
         let body = body::read(body, limits.max_message, config.body_timeout).await?;
@@ -173,6 +177,13 @@ impl Shared {
             answer::published(&visitor.publish(command).await?)
         })
     }
+}
+
+fn full(limit: usize) -> Refused {
+    let error = CommandError::new(ErrorCode::LimitExceeded, "too many requests at once");
+    let mut error = error.limit(limit as u64, limit as u64 + 1);
+    error.retry = true;
+    Refused::new(StatusCode::SERVICE_UNAVAILABLE, error)
 }
 
 fn refuse(refused: Refused) -> Answer {
