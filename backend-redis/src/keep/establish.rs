@@ -1,0 +1,90 @@
+//! Makes a connection, whatever it takes.
+
+use futures_util::{StreamExt, stream::FuturesUnordered};
+use tokio::time::sleep;
+
+use super::{Node, Peer, Role, outage::Outage, sentinel};
+use crate::{
+    error::Trouble,
+    settings::Topology,
+    wire::{Connection, Hello, connect, greet},
+};
+
+/// How many attempts are under way at most. One that hangs does not keep the next from beginning: when a network comes back, a
+/// new connection is there sooner than an old one.
+const BESIDE_EACH_OTHER: usize = 6;
+
+/// Tries until there is a connection.
+pub(super) async fn establish(node: &Node, peer: &Peer, role: Role) -> Connection {
+    let mut outage = Outage::new();
+    let mut attempts = FuturesUnordered::new();
+    attempts.push(attempt(node, peer, role));
+    loop {
+        let pause = outage.pause(!attempts.is_empty());
+        tokio::select! {
+            Some(ended) = attempts.next(), if !attempts.is_empty() => match ended {
+                Ok((connection, hello)) => {
+                    peer.set_run(&hello.run);
+                    if outage.has_spoken() {
+                        let after = outage.lasted();
+                        tracing::info!(target: "fanfare::redis", connection = role.name(), ?after, "connected again");
+                    }
+                    return connection;
+                }
+                Err(trouble) => {
+                    if outage.failed(&trouble) {
+                        tracing::warn!(target: "fanfare::redis", connection = role.name(), error = %trouble, "cannot connect");
+                    }
+                    node.health.failed(&trouble);
+                    if attempts.is_empty() {
+                        sleep(outage.pause(false)).await;
+                        attempts.push(attempt(node, peer, role));
+                    }
+                }
+            },
+            () = sleep(pause) => {
+                if attempts.len() < BESIDE_EACH_OTHER {
+                    attempts.push(attempt(node, peer, role));
+                }
+            }
+        }
+    }
+}
+
+async fn attempt(node: &Node, peer: &Peer, role: Role) -> Result<(Connection, Hello), Trouble> {
+    let settings = &node.settings;
+    let (address, is_cluster) = match (&settings.topology, &peer.address) {
+        (Topology::Cluster(_), Some(address)) => (address.clone(), true),
+        (Topology::Cluster(_), None) => return Err(Trouble::unavailable("no server of the Cluster is known")),
+        (Topology::Single(address), _) => (address.clone(), false),
+        (Topology::Sentinel { sentinels, master, credentials }, _) => {
+            (sentinel::master(settings, sentinels, master, credentials).await?, false)
+        }
+    };
+    let mut connection = connect(&address, settings).await?;
+    let scripts = match role {
+        Role::Commands => node.scripts.load(),
+        Role::Pushes => Vec::new(),
+    };
+    let hello = greet(&mut connection, &settings.credentials, settings.db, settings, &scripts).await?;
+    match (hello.is_cluster, is_cluster) {
+        (true, false) => {
+            return Err(Trouble::configuration(
+                "the server is part of a Cluster: use a redis-cluster:// URL",
+            ));
+        }
+        (false, true) => {
+            return Err(Trouble::configuration("the server is not part of a Cluster: use a redis:// URL"));
+        }
+        _ => {}
+    }
+    if !hello.is_master {
+        let message = "the server is a replica and takes no writes: name the master, or use Sentinel or Cluster";
+        return Err(match settings.topology {
+            Topology::Single(_) => Trouble::configuration(message),
+            // It changes under our hands.
+            _ => Trouble::unavailable(message),
+        });
+    }
+    Ok((connection, hello))
+}

@@ -1,0 +1,139 @@
+//! Appends to a log, and opens one.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use fanfare_core::{
+    backend::{Accepted, Outgoing, Retention, envelope::Envelope},
+    message::{Epoch, Position},
+    topic::TopicName,
+};
+use redis::Value;
+
+use super::Scripts;
+use crate::{
+    names::Names,
+    wire::value::{self, Unexpected},
+};
+
+/// A log is remembered at least this long after it was last written to or opened, and one that
+/// keeps last values for longer: positions stay valid.
+const REMEMBERED: Duration = Duration::from_secs(24 * 3600);
+const VALUES_REMEMBERED: Duration = Duration::from_secs(30 * 24 * 3600);
+
+/// Which runs of servers are known.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Runs {
+    /// That of the server which is asked.
+    pub(crate) this: String,
+    /// Those of all servers that are up, with commas.
+    pub(crate) all: String,
+}
+
+/// The call that appends a message.
+pub(crate) fn append(
+    scripts: &Scripts,
+    names: &Names,
+    outgoing: &Outgoing,
+    retention: Retention,
+    runs: &Runs,
+    publish: &str,
+    also_to: Option<&str>,
+) -> Bytes {
+    let message = &outgoing.message;
+    let topic = &message.topic;
+    let keys = names.keys(topic);
+    let user = message.publisher.as_ref().and_then(|publisher| publisher.user.as_deref());
+    let id = message.message_id.as_deref().map(|id| names.id(topic, user, id));
+    let mut all_keys: Vec<&[u8]> =
+        [&keys.meta, &keys.log, &keys.values, &keys.order].map(|key| key.as_bytes()).into();
+    all_keys.extend(id.as_deref().map(str::as_bytes));
+    let history = retention.history;
+    let label = |label: &Option<std::sync::Arc<str>>| label.as_deref().map_or(0, str::len);
+    let size =
+        message.payload.len() + label(&message.event) + label(&message.key) + label(&message.message_id);
+    let numbers = [
+        Epoch::random().value(),
+        size as u64,
+        history.messages as u64,
+        history.bytes as u64,
+        ms(history.ttl),
+        remembered(&retention),
+        ms(history.idempotency_window),
+        retention.latest_keys as u64,
+    ]
+    .map(|number| number.to_string());
+    let [epoch, size, messages, bytes, ttl, keep, window, values] = numbers.each_ref().map(|n| n.as_bytes());
+    let (envelope, channel) = (Envelope::encode(outgoing), names.topic(topic));
+    let mut arguments: Vec<&[u8]> = vec![
+        &envelope,
+        channel.as_bytes(),
+        publish.as_bytes(),
+        epoch,
+        runs.this.as_bytes(),
+        runs.all.as_bytes(),
+        size,
+        messages,
+        bytes,
+        ttl,
+        keep,
+        window,
+        values,
+    ];
+    // Without a key there is no last value; the place is needed where something follows.
+    match &message.key {
+        Some(key) => arguments.push(key.as_bytes()),
+        None if also_to.is_some() => {
+            arguments[12] = b"0";
+            arguments.push(b"");
+        }
+        None => {}
+    }
+    arguments.extend(also_to.map(str::as_bytes));
+    scripts.publish.call(&all_keys, &arguments)
+}
+
+/// The call that says where a log ends, and begins one where there is none.
+pub(crate) fn open(
+    scripts: &Scripts,
+    names: &Names,
+    topic: &TopicName,
+    retention: &Retention,
+    runs: &Runs,
+) -> Bytes {
+    let keys = names.keys(topic);
+    let keys = [&keys.meta, &keys.log, &keys.values, &keys.order].map(|key| key.as_bytes());
+    let (epoch, keep) = (Epoch::random().value().to_string(), remembered(retention).to_string());
+    let arguments = [epoch.as_bytes(), runs.this.as_bytes(), runs.all.as_bytes(), keep.as_bytes()];
+    scripts.open.call(&keys, &arguments)
+}
+
+/// How long a log is remembered: milliseconds.
+fn remembered(retention: &Retention) -> u64 {
+    let least = if retention.latest_keys > 0 { VALUES_REMEMBERED } else { REMEMBERED };
+    ms(retention.history.ttl).saturating_mul(3).max(ms(least))
+}
+
+/// Milliseconds, at least one, and no more than a script can count exactly.
+fn ms(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX).clamp(1, 1 << 50)
+}
+
+/// The answer of [`append`].
+pub(crate) fn parse_accepted(answer: Value) -> Result<Accepted, Unexpected> {
+    let answer = value::array(answer).ok_or(Unexpected)?;
+    let [position, duplicate] = answer.as_slice() else { return Err(Unexpected) };
+    let position = parse_position(position)?;
+    match value::number(duplicate) {
+        Some(0) => Ok(Accepted::at(position)),
+        Some(_) => Ok(Accepted::duplicate_of(position)),
+        None => Err(Unexpected),
+    }
+}
+
+/// `epoch:offset`, decimal.
+pub(crate) fn parse_position(answer: &Value) -> Result<Position, Unexpected> {
+    let (epoch, offset) = value::text(answer).and_then(|text| text.split_once(':')).ok_or(Unexpected)?;
+    let epoch = Epoch::new(epoch.parse().map_err(|_| Unexpected)?);
+    Ok(Position::new(epoch, offset.parse().map_err(|_| Unexpected)?))
+}

@@ -1,0 +1,9 @@
+//! Logged topics: a stream and what is known of it, changed by one script at a time.
+
+mod append;
+mod read;
+mod scripts;
+
+pub(crate) use append::{Runs, append, open, parse_accepted, parse_position};
+pub(crate) use read::{After, latest, parse_latest, parse_page, read};
+pub(crate) use scripts::Scripts;

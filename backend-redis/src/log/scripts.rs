@@ -1,0 +1,54 @@
+//! The scripts, and how they are called.
+
+use bytes::Bytes;
+
+use crate::wire::command;
+
+/// A script.
+#[derive(Debug)]
+pub(crate) struct Script {
+    text: &'static str,
+    hash: String,
+}
+
+/// All scripts.
+#[derive(Debug)]
+pub(crate) struct Scripts {
+    pub(crate) publish: Script,
+    pub(crate) open: Script,
+    pub(crate) history: Script,
+    pub(crate) latest: Script,
+}
+
+impl Scripts {
+    pub(crate) fn new() -> Self {
+        Self {
+            publish: Script::new(include_str!("publish.lua")),
+            open: Script::new(include_str!("open.lua")),
+            history: Script::new(include_str!("history.lua")),
+            latest: Script::new(include_str!("latest.lua")),
+        }
+    }
+
+    /// The commands that make the scripts known to a server.
+    pub(crate) fn load(&self) -> Vec<Bytes> {
+        [&self.publish, &self.open, &self.history, &self.latest].map(Script::load).into()
+    }
+}
+
+impl Script {
+    fn new(text: &'static str) -> Self {
+        Self { text, hash: redis::Script::new(text).get_hash().to_owned() }
+    }
+
+    pub(crate) fn load(&self) -> Bytes {
+        command("SCRIPT", ["LOAD", self.text])
+    }
+
+    /// A call by the script's hash.
+    pub(crate) fn call<'a>(&self, keys: &[&'a [u8]], arguments: &[&'a [u8]]) -> Bytes {
+        let count = keys.len().to_string();
+        let head = [self.hash.as_bytes(), count.as_bytes()];
+        command("EVALSHA", head.iter().chain(keys).chain(arguments))
+    }
+}

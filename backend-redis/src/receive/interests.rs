@@ -1,0 +1,186 @@
+//! What this node wants, and what the server has confirmed.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
+
+use fanfare_core::{
+    backend::{Interest, Retention},
+    topic::{PatternTrie, TopicName, TopicPattern},
+};
+use parking_lot::Mutex;
+
+use crate::names::Names;
+
+/// What this node wants, and what the server has confirmed, as of the place in the stream of pushes that has been read.
+pub(crate) struct Interests {
+    names: Arc<Names>,
+    wanted: Mutex<Wanted>,
+    confirmed: Mutex<Confirmed>,
+}
+
+/// What this node wants.
+#[derive(Clone, Default)]
+pub(crate) struct Wanted {
+    pub(crate) topics: HashMap<TopicName, Option<Retention>>,
+    pub(crate) patterns: HashSet<TopicPattern>,
+}
+
+#[derive(Default)]
+struct Confirmed {
+    channels: HashSet<Arc<str>>,
+    globs: HashMap<Arc<str>, Vec<TopicPattern>>,
+    patterns: PatternTrie<Arc<str>>,
+}
+
+impl Interests {
+    pub(crate) fn new(names: Arc<Names>) -> Self {
+        Self { names, wanted: Mutex::default(), confirmed: Mutex::default() }
+    }
+
+    pub(crate) fn want(&self, interest: &Interest) {
+        let mut wanted = self.wanted.lock();
+        match interest {
+            Interest::Topic { name, retention } => {
+                wanted.topics.insert(name.clone(), *retention);
+            }
+            Interest::Pattern(pattern) => {
+                wanted.patterns.insert(pattern.clone());
+            }
+            _ => {}
+        }
+    }
+
+    /// True where the server has to be told: nothing else that is wanted has the same channel.
+    pub(crate) fn give_up(&self, interest: &Interest) -> bool {
+        match interest {
+            Interest::Topic { name, .. } => {
+                self.wanted.lock().topics.remove(name);
+                true
+            }
+            Interest::Pattern(pattern) => {
+                let glob = self.names.glob(pattern);
+                let shared = {
+                    let mut wanted = self.wanted.lock();
+                    wanted.patterns.remove(pattern);
+                    wanted.patterns.iter().any(|other| self.names.glob(other) == glob)
+                };
+                if shared {
+                    self.confirmed.lock().remove(pattern);
+                }
+                !shared
+            }
+            _ => false,
+        }
+    }
+
+    /// All that is wanted.
+    pub(crate) fn wanted(&self) -> Wanted {
+        self.wanted.lock().clone()
+    }
+
+    pub(crate) fn wants(&self, topic: &TopicName) -> bool {
+        self.wanted.lock().topics.contains_key(topic)
+    }
+
+    /// A channel's messages come from here on, or no longer.
+    pub(crate) fn channel(&self, channel: &Arc<str>, on: bool) {
+        let channels = &mut self.confirmed.lock().channels;
+        if on {
+            channels.insert(channel.clone());
+        } else {
+            channels.remove(channel);
+        }
+    }
+
+    /// The same for a glob.
+    pub(crate) fn glob(&self, glob: &Arc<str>, on: bool) {
+        let wanted: Vec<_> = match on {
+            true => {
+                let wanted = self.wanted.lock();
+                let same = wanted.patterns.iter().filter(|pattern| *self.names.glob(pattern) == **glob);
+                same.cloned().collect()
+            }
+            false => Vec::new(),
+        };
+        let confirmed = &mut *self.confirmed.lock();
+        for pattern in confirmed.globs.remove(glob).unwrap_or_default() {
+            confirmed.patterns.remove(&pattern, |_| true);
+        }
+        if on {
+            for pattern in &wanted {
+                confirmed.patterns.insert(pattern.clone(), glob.clone());
+            }
+            confirmed.globs.insert(glob.clone(), wanted);
+        }
+    }
+
+    /// The connection is gone, and with it all that was confirmed.
+    pub(crate) fn forget(&self) {
+        *self.confirmed.lock() = Confirmed::default();
+    }
+
+    /// Whether a message is to be taken that came by a channel itself, or by a glob. Redis sends one copy for each
+    /// subscription that fits; one of them counts: the channel's own, else that of the most specific pattern.
+    pub(crate) fn takes(&self, channel: &str, glob: Option<&str>, topic: &TopicName) -> bool {
+        let Some(glob) = glob else { return true };
+        let confirmed = self.confirmed.lock();
+        !confirmed.channels.contains(channel)
+            && confirmed.patterns.best(topic).is_some_and(|best| **best == *glob)
+    }
+}
+
+impl Confirmed {
+    fn remove(&mut self, pattern: &TopicPattern) {
+        self.patterns.remove(pattern, |_| true);
+        for patterns in self.globs.values_mut() {
+            patterns.retain(|other| other != pattern);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn topic(name: &str) -> TopicName {
+        TopicName::new(name).unwrap()
+    }
+
+    fn pattern(pattern: &str) -> Interest {
+        Interest::Pattern(TopicPattern::new(pattern).unwrap())
+    }
+
+    #[test]
+    fn one_copy_counts() {
+        let names = Arc::new(Names::new("p:", 0));
+        let interests = Interests::new(names.clone());
+        for text in ["chat.*", "chat.>", ">"] {
+            interests.want(&pattern(text));
+        }
+        let (chat, all): (Arc<str>, Arc<str>) = ("p:0:topic:{chat.*}".into(), "p:0:topic:{*}".into());
+        interests.glob(&chat, true);
+        interests.glob(&all, true);
+        let takes = |name: &str| {
+            let (topic, channel) = (topic(name), names.topic(&topic(name)));
+            [None, Some(&*chat), Some(&*all)].map(|glob| interests.takes(&channel, glob, &topic))
+        };
+        assert_eq!(takes("chat.a"), [true, true, false]);
+        // `chat.*` is one segment, but `chat.>` has the same glob.
+        assert_eq!(takes("chat.a.b"), [true, true, false]);
+        assert_eq!(takes("news"), [true, false, true]);
+        assert_eq!(takes("$sys"), [true, false, false]);
+        let channel: Arc<str> = names.topic(&topic("chat.a")).into();
+        interests.channel(&channel, true);
+        assert_eq!(takes("chat.a"), [true, false, false]);
+        interests.channel(&channel, false);
+        assert!(!interests.give_up(&pattern("chat.>")), "the other pattern needs the glob");
+        assert_eq!(takes("chat.a.b"), [true, false, true]);
+        assert!(interests.give_up(&pattern("chat.*")));
+        interests.glob(&chat, false);
+        assert_eq!(takes("chat.a"), [true, false, true]);
+        interests.forget();
+        assert_eq!(takes("news"), [true, false, false]);
+    }
+}

@@ -1,0 +1,183 @@
+//! Serves a queue over a connection, until it breaks.
+
+use std::{sync::atomic::Ordering, time::Duration};
+
+use bytes::{Bytes, BytesMut};
+use futures_util::StreamExt;
+use redis::{PushKind, Value};
+use tokio::{
+    io::AsyncWriteExt,
+    time::{Instant, sleep},
+};
+
+use super::{Confirm, Connection, Queue, Subscribing, command, connection::broken, value};
+use crate::error::{Trouble, code};
+
+/// How much is written at once: bytes.
+const MAX_WRITE: usize = 256 << 10;
+
+/// Takes what a server sends without having been asked. None of it waits.
+pub(crate) trait Pushes: Send + Sync {
+    /// A message on a channel; by a pattern, where there is one.
+    fn message(&self, pattern: Option<&str>, channel: &str, payload: Vec<u8>);
+
+    /// A subscription began or ended at this place of the stream of messages; `asked` is false where nobody asked for it.
+    fn confirmed(&self, confirm: &Confirm, asked: bool);
+}
+
+/// How a connection is watched.
+pub(crate) struct Watch {
+    pub(crate) ping: Bytes,
+    pub(crate) ping_every: Duration,
+    pub(crate) answer_within: Duration,
+    /// What makes the scripts known, where a command was answered with `NOSCRIPT`.
+    pub(crate) load: Vec<Bytes>,
+}
+
+/// Serves a queue over a connection; says why it has ended.
+pub(crate) async fn run(
+    connection: Connection,
+    queue: &Queue,
+    pushes: Option<&dyn Pushes>,
+    watch: &Watch,
+) -> Trouble {
+    let Connection { mut values, mut write, heard } = connection;
+    let reading = async {
+        while let Some(value) = values.next().await {
+            match value {
+                Ok(value) => {
+                    if let Err(trouble) = take(value, queue, pushes, watch) {
+                        return trouble;
+                    }
+                }
+                Err(error) => return broken(error),
+            }
+        }
+        Trouble::unavailable("the server closed the connection")
+    };
+    let writing = async {
+        let mut out = BytesMut::new();
+        loop {
+            queue.take(&mut out, MAX_WRITE);
+            if out.is_empty() {
+                queue.until_work().await;
+                continue;
+            }
+            let written = async {
+                write.write_all(&out).await?;
+                write.flush().await
+            };
+            if let Err(error) = written.await {
+                return Trouble::io("the connection was lost while something was sent", error);
+            }
+            if out.capacity() > MAX_WRITE {
+                out = BytesMut::new();
+            }
+            out.clear();
+        }
+    };
+    let watching = async {
+        let mut count = heard.load(Ordering::Relaxed);
+        let mut since = Instant::now();
+        let ping_every = watch.ping_every.min(watch.answer_within);
+        let look_every = (ping_every / 4).max(Duration::from_millis(5));
+        let mut pinged = false;
+        loop {
+            sleep(look_every).await;
+            let now = heard.load(Ordering::Relaxed);
+            if now != count {
+                (count, since, pinged) = (now, Instant::now(), false);
+            } else if !pinged && since.elapsed() >= ping_every {
+                // From here on an answer is owed, whatever was asked before.
+                queue.ping(watch.ping.clone());
+                (since, pinged) = (Instant::now(), true);
+            } else if (pinged || queue.awaits_answer()) && since.elapsed() >= watch.answer_within {
+                let silent = since.elapsed();
+                return Trouble::unavailable(format!("the server has been silent for {silent:.1?}"));
+            }
+        }
+    };
+    tokio::select! {
+        biased;
+        trouble = reading => trouble,
+        trouble = writing => trouble,
+        trouble = watching => trouble,
+    }
+}
+
+fn take(value: Value, queue: &Queue, pushes: Option<&dyn Pushes>, watch: &Watch) -> Result<(), Trouble> {
+    match value {
+        Value::Push { kind, data } => {
+            if let Some(pushes) = pushes {
+                push(kind, data, queue, pushes);
+            }
+            Ok(())
+        }
+        value => {
+            let first = match &value {
+                Value::ServerError(error) if code(error) == "NOSCRIPT" => Some(watch.load.as_slice()),
+                _ => None,
+            };
+            queue.answer(value, first).map_err(|_| {
+                Trouble::unavailable("the server gave an answer to nothing that was asked: the connection is given up")
+            })
+        }
+    }
+}
+
+fn push(kind: PushKind, data: Vec<Value>, queue: &Queue, pushes: &dyn Pushes) {
+    let mut data = data.into_iter();
+    let mut next = || data.next();
+    match kind {
+        PushKind::Message | PushKind::SMessage => {
+            if let (Some(channel), Some(payload)) = (next(), next().and_then(value::bytes))
+                && let Some(channel) = value::text(&channel)
+            {
+                pushes.message(None, channel, payload);
+            }
+        }
+        PushKind::PMessage => {
+            if let (Some(pattern), Some(channel), Some(payload)) =
+                (next(), next(), next().and_then(value::bytes))
+                && let (Some(pattern), Some(channel)) = (value::text(&pattern), value::text(&channel))
+            {
+                pushes.message(Some(pattern), channel, payload);
+            }
+        }
+        _ => {
+            let what = match kind {
+                PushKind::Subscribe => Subscribing::Channel(true),
+                PushKind::Unsubscribe => Subscribing::Channel(false),
+                PushKind::PSubscribe => Subscribing::Pattern(true),
+                PushKind::PUnsubscribe => Subscribing::Pattern(false),
+                PushKind::SSubscribe => Subscribing::Shard(true),
+                PushKind::SUnsubscribe => Subscribing::Shard(false),
+                _ => return,
+            };
+            let Some(channel) = next() else { return };
+            let Some(channel) = value::text(&channel) else { return };
+            let confirm = Confirm { what, channel: channel.into() };
+            // First the state, then who waits for it.
+            let asked = queue.expects(&confirm);
+            pushes.confirmed(&confirm, asked);
+            if asked {
+                queue.confirm(&confirm);
+            }
+        }
+    }
+}
+
+impl Subscribing {
+    /// The command with one channel.
+    pub(crate) fn command(self, channel: &str) -> Bytes {
+        let name = match self {
+            Self::Channel(true) => "SUBSCRIBE",
+            Self::Channel(false) => "UNSUBSCRIBE",
+            Self::Pattern(true) => "PSUBSCRIBE",
+            Self::Pattern(false) => "PUNSUBSCRIBE",
+            Self::Shard(true) => "SSUBSCRIBE",
+            Self::Shard(false) => "SUNSUBSCRIBE",
+        };
+        command(name, [channel])
+    }
+}
