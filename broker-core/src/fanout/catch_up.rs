@@ -103,7 +103,7 @@ impl Shard {
             return Next::Gap(Gap::new(GapReason::Epoch, None).between(Some(after), None), floor);
         }
         if after.offset < floor.offset {
-            let missed = log.count_between(after.offset, floor.offset);
+            let missed = log.count_untold(after.offset, floor.offset);
             return Next::Gap(Gap::new(GapReason::Slow, missed).between(Some(after), None), floor);
         }
         let page = log.page(after.offset, max_messages, PAGE_BYTES);

@@ -26,6 +26,8 @@ pub(crate) struct TopicLog {
     retention: Retention,
     floor: u64,
     last: u64,
+    /// Up to here something was never held that came after the log's beginning: a hole.
+    hole: u64,
     entries: VecDeque<Entry>,
     bytes: usize,
     latest: Latest,
@@ -52,6 +54,7 @@ impl TopicLog {
             retention,
             floor: 0,
             last: 0,
+            hole: 0,
             entries: VecDeque::new(),
             bytes: 0,
             latest: Latest::new(retention.latest_keys),
@@ -120,6 +123,7 @@ impl TopicLog {
             self.entries.clear();
             self.bytes = 0;
             self.floor = place.prev;
+            self.hole = place.prev;
         }
         self.last = offset;
         self.latest.put(&message, offset);
@@ -159,6 +163,11 @@ impl TopicLog {
     /// How many messages lie between two offsets, when that can be known.
     pub(crate) fn count_between(&self, after: u64, through: u64) -> Option<u64> {
         self.dense.then(|| through.saturating_sub(after))
+    }
+
+    /// The same for what a subscription that was live is to read again: a hole it may have been told of before.
+    pub(crate) fn count_untold(&self, after: u64, through: u64) -> Option<u64> {
+        self.count_between(after, through).filter(|_| after >= self.hole)
     }
 
     /// The first messages after an offset, at most so many messages and bytes, but at least one
