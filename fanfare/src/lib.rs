@@ -5,34 +5,38 @@
 //!
 //! ```no_run
 //! use axum::{Router, routing::any_service};
-//! use fanfare::{Broker, policy::Open, topic::TopicConfig, ws::WebSocket};
+//! use fanfare::http::{Publish, Server};
+//! use fanfare::{Broker, policy::Open, sse::EventStream, topic::TopicConfig, ws::WebSocket};
 //!
 //! #[tokio::main]
 //! async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //!     let chat = TopicConfig::new().history(50);
 //!     let broker = Broker::builder().policy(Open).topic("chat.*", chat).start().await?;
-//!     let app = Router::new().route("/ws", any_service(WebSocket::new(&broker)?));
+//!     let app = Router::new()
+//!         .route("/ws", any_service(WebSocket::new(&broker)?))
+//!         .route("/events", any_service(EventStream::new(&broker)?))
+//!         .route("/publish", any_service(Publish::new(&broker)));
 //!     let listener = tokio::net::TcpListener::bind("127.0.0.1:3000").await?;
 //!     broker.publish("chat.lobby", "the doors are open").await?;
-//!     Ok(axum::serve(listener, app).await?)
+//!     Ok(Server::new().serve(listener, app).await?)
 //! }
 //! ```
 //!
-//! `websocat 'ws://127.0.0.1:3000/ws?topic=chat.lobby'` shows messages; `PROTOCOL.md` says what a page sends and receives.
+//! `curl -N 'http://127.0.0.1:3000/events?topic=chat.lobby'` shows messages; `PROTOCOL.md` says what a page sends and receives.
 //!
 //! # Features
 //!
 //! - `ws` (default): the WebSocket transport, [`ws`].
-//! - `http` (with `ws`): an HTTP server with deadlines, [`http::Server`].
-//! - `sse`: the transport by server-sent events, `sse`.
-//! - `axum`: [`ws::WebSocket`] as a handler of axum's, and client addresses from axum's `ConnectInfo`.
+//! - `sse` (default): the transport by server-sent events, [`sse`].
+//! - `http` (with `ws` and with `sse`): publishing by HTTP, [`http::Publish`], and an HTTP server with deadlines, [`http::Server`].
+//! - `axum`: the transports and [`http::Publish`] as handlers of axum's, and client addresses from axum's `ConnectInfo`.
 //! - `json`: typed topics whose payloads are JSON, and `Broker::publish_json`.
 #![forbid(unsafe_code)]
 
 #[doc(inline)]
 pub use fanfare_core::*;
 
-/// An HTTP server, and what transports over HTTP share.
+/// Publishing by HTTP, an HTTP server, and what transports over HTTP share.
 #[cfg(feature = "http")]
 #[doc(inline)]
 pub use fanfare_http as http;
@@ -48,6 +52,6 @@ pub use fanfare_ws as ws;
 pub use fanfare_sse as sse;
 
 /// The README's programs compile.
-#[cfg(all(doctest, feature = "ws", feature = "json"))]
+#[cfg(all(doctest, feature = "ws", feature = "sse", feature = "json"))]
 #[doc = include_str!("../../README.md")]
 struct Readme;

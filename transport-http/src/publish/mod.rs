@@ -89,6 +89,56 @@ const TRANSPORT: &str = "http";
 ///
 /// A page of a foreign origin is refused, as [`PublishConfig::allow_origins`] says; and so that no form can be sent past this, so are forms.
 ///
+/// # A process that publishes and nothing else
+///
+/// needs no broker in it. Whatever speaks HTTP will do, a job of the night's as well: it names each message, so that it
+/// can repeat what may have failed, and no message comes twice.
+///
+/// ```
+/// use std::{thread::sleep, time::Duration};
+///
+/// /// `name` is the message's own, such as `report-2026-11-21`.
+/// fn tell(app: &str, name: &str, report: &str) -> Result<(), ureq::Error> {
+///     let mut pause = Duration::from_millis(200);
+///     loop {
+///         let sent = ureq::post(format!("{app}/publish"))
+///             .query("topic", "reports")
+///             .header("authorization", "Bearer the-jobs-own-token")
+///             .header("idempotency-key", format!("\"{name}\""))
+///             .content_type("application/json")
+///             .send(report);
+///         match sent {
+///             Err(ureq::Error::StatusCode(429 | 500 | 503 | 504)
+///                 | ureq::Error::Io(_) | ureq::Error::Timeout(_))
+///                 if pause < Duration::from_secs(60) =>
+///             {
+///                 sleep(pause);
+///                 pause *= 2;
+///             }
+///             done => return done.map(drop),
+///         }
+///     }
+/// }
+/// # use axum::{Router, routing::any_service};
+/// # use fanfare_core::{Broker, policy::Open, topic::TopicConfig};
+/// # use fanfare_http::{Publish, Server};
+/// # #[tokio::main] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let reports = TopicConfig::new().history(10);
+/// # let broker = Broker::builder().policy(Open).topic("reports", reports).start().await?;
+/// # let mut subscription = broker.subscribe("reports").await?;
+/// # let router = Router::new().route("/publish", any_service(Publish::new(&broker)));
+/// # let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+/// # let app = format!("http://{}", listener.local_addr()?);
+/// # tokio::spawn(Server::new().serve(listener, router));
+/// # tokio::task::spawn_blocking(move || {
+/// #     tell(&app, "report-2026-11-21", r#"{"sold":17}"#)?;
+/// #     tell(&app, "report-2026-11-21", r#"{"sold":17}"#)
+/// # }).await??;
+/// # subscription.recv().await.ok_or("no message")?;
+/// # assert!(subscription.try_recv().is_none(), "it came twice");
+/// # Ok(()) }
+/// ```
+///
 /// # Cancel safety
 ///
 /// A client that leaves before the message is committed has published nothing; after, everything.
