@@ -6,5 +6,6 @@
 mod support;
 
 mod cross_origin;
+mod documents;
 mod nginx;
 mod resume;

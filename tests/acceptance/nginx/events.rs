@@ -86,8 +86,17 @@ async fn publishing_passes_and_the_clients_address_with_it() {
     let url = format!("https://{}/publish?topic=t", nginx.address);
     let own = format!("Origin: https://{}", nginx.address);
     let data = [
-        "--interface", "127.0.0.2", "--header", "X-Forwarded-For: 203.0.113.9", "--header", &own, "--json", "{\"n\":1}",
-        "--write-out", "%{http_code}", &url,
+        "--interface",
+        "127.0.0.2",
+        "--header",
+        "X-Forwarded-For: 203.0.113.9",
+        "--header",
+        &own,
+        "--json",
+        "{\"n\":1}",
+        "--write-out",
+        "%{http_code}",
+        &url,
     ];
     for version in ["--http1.1", "--http2"] {
         let answer = Curl::answer(&through(&chain, version, &data)).await;
@@ -97,7 +106,8 @@ async fn publishing_passes_and_the_clients_address_with_it() {
         assert_eq!(message["data"]["n"], 1);
     }
 
-    let foreign = ["--header", "Origin: https://evil.example", "--json", "1", "--write-out", "%{http_code}", &url];
+    let foreign =
+        ["--header", "Origin: https://evil.example", "--json", "1", "--write-out", "%{http_code}", &url];
     let answer = Curl::answer(&through(&chain, "--http2", &foreign)).await;
     assert!(answer.trim().ends_with("403"), "{answer}");
 }
@@ -111,7 +121,15 @@ async fn what_is_too_large_is_refused_by_the_app_with_its_own_words() {
     let body = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(body.path(), "x".repeat(200_000)).unwrap();
     let data = format!("@{}", body.path().display());
-    let request = ["--data-binary", &data, "--header", "Content-Type: text/plain", "--write-out", "\n%{http_code}", &url];
+    let request = [
+        "--data-binary",
+        &data,
+        "--header",
+        "Content-Type: text/plain",
+        "--write-out",
+        "\n%{http_code}",
+        &url,
+    ];
     for version in ["--http1.1", "--http2"] {
         let answer = Curl::answer(&through(&chain, version, &request)).await;
         let (error, status) = answer.trim().rsplit_once('\n').unwrap();
@@ -131,7 +149,9 @@ async fn tokens_are_not_in_the_log() {
     let mut stream = Curl::start(&through(&chain, "--http2", &[&url("open-sesame")]));
     stream.after("retry:").await;
     drop(stream);
-    let refused = Curl::answer(&through(&chain, "--http2", &["--write-out", "%{http_code}", &url("wrong-token")])).await;
+    let refused =
+        Curl::answer(&through(&chain, "--http2", &["--write-out", "%{http_code}", &url("wrong-token")]))
+            .await;
     assert!(refused.trim().ends_with("401"), "{refused}");
     let log = nginx.log_of(2).await;
     assert!(log.contains("GET /events HTTP/2.0"), "{log}");

@@ -48,7 +48,8 @@ async fn the_clients_address_arrives_and_its_own_word_on_it_does_not() {
 async fn pages_of_the_same_host_are_let_in_and_no_others() {
     let app = App::start_twice(&[]);
     let Some(nginx) = Nginx::start([&app.addresses[0], &app.addresses[1]]) else { return };
-    let origin = |origin: String| HeaderMap::from_iter([("origin".parse().unwrap(), origin.parse().unwrap())]);
+    let origin =
+        |origin: String| HeaderMap::from_iter([("origin".parse().unwrap(), origin.parse().unwrap())]);
     let own = origin(format!("https://{}", nginx.address));
     let foreign = origin("https://evil.example".into());
     WebSocket::secure(&nginx.address, &nginx.certificate, "127.0.0.1", own).await.unwrap();

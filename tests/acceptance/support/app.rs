@@ -8,7 +8,7 @@ use std::{
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::PATIENCE;
+use super::{PATIENCE, free};
 
 /// A process of `app/main.rs`, killed when dropped.
 pub(crate) struct App {
@@ -44,6 +44,18 @@ impl App {
         });
         let addresses = addresses.collect();
         Self { child, addresses }
+    }
+
+    /// A program that takes the address on which it is to listen as its one argument, and says nothing.
+    pub(crate) async fn spawn_at(mut command: Command) -> Self {
+        let address = free();
+        let child = command.arg(&address).stdin(Stdio::null()).spawn().unwrap();
+        let deadline = Instant::now() + PATIENCE;
+        while tokio::net::TcpStream::connect(&address).await.is_err() {
+            assert!(Instant::now() < deadline, "the app does not listen");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        Self { child, addresses: vec![address] }
     }
 
     pub(crate) fn address(&self) -> &str {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use rcgen::{CertifiedKey, generate_simple_self_signed};
 use tempfile::TempDir;
 
-/// A certificate for `localhost` and the loopback addresses, and its key, as PEM files. It signs itself: clients have
+/// A certificate for this machine and the guide's `app.example`, and its key, as PEM files. It signs itself: clients have
 /// to trust it by name.
 pub(crate) struct Certificate {
     folder: TempDir,
@@ -13,7 +13,7 @@ pub(crate) struct Certificate {
 
 impl Certificate {
     pub(crate) fn new() -> Self {
-        let names = ["localhost", "127.0.0.1", "127.0.0.2"].map(str::to_owned);
+        let names = ["localhost", "127.0.0.1", "app.example"].map(str::to_owned);
         let CertifiedKey { cert, signing_key } = generate_simple_self_signed(names).unwrap();
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("chain.pem"), cert.pem()).unwrap();

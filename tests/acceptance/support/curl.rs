@@ -20,7 +20,8 @@ impl Curl {
     pub(crate) fn start(arguments: &[&str]) -> Self {
         let mut command = Command::new("curl");
         command.args(["--silent", "--show-error", "--no-buffer"]).args(arguments);
-        let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).kill_on_drop(true).spawn().unwrap();
+        let mut child =
+            command.stdin(Stdio::null()).stdout(Stdio::piped()).kill_on_drop(true).spawn().unwrap();
         let lines = BufReader::new(child.stdout.take().unwrap()).lines();
         Self { lines, _child: child }
     }

@@ -1,7 +1,7 @@
 //! A real nginx with the configuration of the guide.
 
 use std::{
-    net::{TcpListener, TcpStream},
+    net::TcpStream,
     path::Path,
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
@@ -9,7 +9,7 @@ use std::{
 
 use tempfile::TempDir;
 
-use super::{Certificate, PATIENCE, found, root};
+use super::{Certificate, PATIENCE, found, free, root};
 
 /// The file that docs/behind-nginx.md shows and explains.
 const SITE: &str = "docs/deploy/nginx.conf";
@@ -115,11 +115,6 @@ fn main_file(folder: &Path) -> String {
             include site.conf;
         }}"
     )
-}
-
-/// An address that was free a moment ago.
-fn free() -> String {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()
 }
 
 impl Drop for Nginx {

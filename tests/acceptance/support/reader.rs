@@ -1,10 +1,6 @@
 //! Readers of event streams that are not ours, each a process.
 
-use std::{
-    path::PathBuf,
-    process::Stdio,
-    time::Duration,
-};
+use std::{path::PathBuf, process::Stdio, time::Duration};
 
 use serde_json::Value;
 use tokio::{
@@ -91,7 +87,8 @@ impl Reader {
     fn start(program: PathBuf, script: &str, http: Http, options: &[&str], urls: &[String]) -> Self {
         let mut command = Command::new(program);
         command.arg(root(script)).args(["--http", http.number()]).args(options).args(urls);
-        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true).spawn().unwrap();
+        let mut child =
+            command.stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true).spawn().unwrap();
         let lines = BufReader::new(child.stdout.take().unwrap()).lines();
         Self { lines, _child: child }
     }

@@ -1,0 +1,111 @@
+use std::process::Command as Process;
+
+use super::{
+    relay::Relay,
+    shell::Shell,
+    transcript::{blocks, fenced},
+};
+use crate::support::{App, Nginx, found, root};
+
+fn page(path: &str) -> String {
+    std::fs::read_to_string(root(path)).unwrap()
+}
+
+/// The README's program, where a relay listens for it.
+async fn readme() -> (App, Relay) {
+    let app = App::spawn_at(Process::new(env!("CARGO_BIN_EXE_acceptance-readme"))).await;
+    let relay = Relay::to(app.address()).await;
+    (app, relay)
+}
+
+/// The commands of a page about the README's program, on port 3000.
+async fn commands_of(path: &str) {
+    if found("websocat").is_none() {
+        return;
+    }
+    let (_app, relay) = readme().await;
+    let folder = tempfile::tempdir().unwrap();
+    let mut shell = Shell::new(folder.path(), "");
+    shell.changes.push(("127.0.0.1:3000".into(), relay.address.clone()));
+    shell.relay = Some(&relay);
+    shell.run(blocks(&page(path)).into_iter().flatten()).await;
+    shell.end().await;
+}
+
+#[tokio::test]
+async fn the_readmes_commands_do_what_it_says() {
+    commands_of("README.md").await;
+}
+
+#[tokio::test]
+async fn the_comparisons_commands_do_what_it_says() {
+    commands_of("docs/websocket-or-sse.md").await;
+}
+
+#[tokio::test]
+async fn the_commands_through_nginx_do_what_the_guide_says() {
+    let app = App::start_twice(&[]);
+    let Some(nginx) = Nginx::start([&app.addresses[0], &app.addresses[1]]) else { return };
+    let folder = tempfile::tempdir().unwrap();
+    // As if the name led here.
+    let config = format!(
+        "cacert = \"{}\"\nconnect-to = \"app.example:443:{}\"\nconnect-to = \"app.example:80:{}\"\n",
+        nginx.certificate.chain(),
+        nginx.address,
+        nginx.plain_address,
+    );
+    let mut shell = Shell::new(folder.path(), &config);
+    shell.run(blocks(&page("docs/behind-nginx.md")).into_iter().flatten()).await;
+    shell.end().await;
+}
+
+#[tokio::test]
+async fn the_commands_with_tls_do_what_the_guide_says() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut pages = blocks(&page("docs/tls.md")).into_iter();
+    // The first makes the files with which the app is started.
+    Shell::new(folder.path(), "").run(pages.next().unwrap()).await;
+    let file = |name| folder.path().join(name).into_os_string().into_string().unwrap();
+    let (chain, key) = (file("chain.pem"), file("key.pem"));
+    let app = App::run(&["--tls-listen", "127.0.0.1:0"], &["--certificate", &chain, "--key", &key]);
+    let config = format!("connect-to = \"localhost:3443:{}\"\n", app.address());
+    let mut shell = Shell::new(folder.path(), &config);
+    shell.run(pages.flatten()).await;
+    shell.end().await;
+}
+
+#[test]
+fn the_readmes_program_is_the_one_that_is_run() {
+    let shown = fenced(&page("README.md"), "rust,no_run").remove(0);
+    let shown = shown.replace("\"127.0.0.1:3000\"", "&*LISTEN");
+    let (uses, main) = shown.split_once("\n\n").unwrap();
+    let program = page("tests/app/readme.rs");
+    assert!(program.contains(uses) && program.contains(main), "{shown}");
+}
+
+#[test]
+fn the_programs_of_the_guides_are_those_that_are_run() {
+    let shown = fenced(&page("docs/tls.md"), "rust").remove(0);
+    let program = page("tests/app/tls.rs").replace("pub(crate) ", "");
+    let (_, program) = program.split_once("\n\n").unwrap();
+    assert_eq!(shown, program);
+}
+
+/// What is in a block that nobody runs can be wrong for years.
+#[test]
+fn every_command_that_talks_to_a_server_is_run() {
+    let guides = std::fs::read_dir(root("docs")).unwrap().map(|entry| entry.unwrap().path());
+    let guides = guides.filter(|path| path.extension().is_some_and(|extension| extension == "md"));
+    for path in guides.chain([root("README.md")]) {
+        let page = std::fs::read_to_string(&path).unwrap();
+        for word in ["", "sh", "text", "shell", "bash"] {
+            for block in fenced(&page, word) {
+                assert!(
+                    !block.contains("curl ") && !block.contains("websocat "),
+                    "{}: {block}",
+                    path.display()
+                );
+            }
+        }
+    }
+}
