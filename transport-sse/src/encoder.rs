@@ -102,3 +102,96 @@ fn system(frame: Frame<'_>, out: &mut BytesMut) {
     }
     out.put_slice(END);
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use fanfare_core::{
+        message::{Epoch, Gap, GapReason, LogPlace, MessageParts, Payload, Position},
+        session::{CloseKind, CloseReason},
+        topic::TopicName,
+    };
+
+    use super::*;
+
+    fn topic() -> TopicName {
+        TopicName::new("t").unwrap()
+    }
+
+    fn position() -> Position {
+        Position::new(Epoch::new(20), 7)
+    }
+
+    fn encoded(encoder: &dyn Encoder, frame: Frame<'_>) -> String {
+        let mut out = BytesMut::new();
+        encoder.encode(frame, &mut out);
+        // What was there before stays.
+        let mut after = BytesMut::from(&b"before"[..]);
+        encoder.encode(frame, &mut after);
+        assert_eq!(after, [&b"before"[..], &out].concat());
+        String::from_utf8(out.to_vec()).unwrap()
+    }
+
+    fn message(event: Option<&str>, payload: impl Into<Payload>) -> Message {
+        let mut parts = MessageParts::new(topic(), payload);
+        parts.time_ms = 5;
+        parts.event = event.map(Into::into);
+        Message::logged(parts, LogPlace { position: position(), prev: 6 })
+    }
+
+    #[test]
+    fn a_message_in_both_forms() {
+        let message = message(Some("line"), "a\nb");
+        assert_eq!(encoded(&Raw, Frame::Message(&message)), "id: k:7\nevent: line\ndata: a\ndata: b\n\n");
+        assert_eq!(
+            encoded(&V1, Frame::Message(&message)),
+            "data: {\"topic\":\"t\",\"pos\":\"k:7\",\"event\":\"line\",\"time\":5,\"text\":true,\"data\":\"a\\nb\"}\n\n"
+        );
+    }
+
+    /// No broker accepts such names, but a backend may bring one.
+    #[test]
+    fn a_name_like_the_systems_is_kept_apart() {
+        for (name, written) in [("$gap", "$$gap"), ("$message", "$$message"), ("$$", "$$$")] {
+            let event = encoded(&Raw, Frame::Message(&message(Some(name), "x")));
+            assert_eq!(event, format!("id: k:7\nevent: {written}\ndata: x\n\n"));
+        }
+    }
+
+    #[test]
+    fn a_name_with_a_line_break_comes_in_v1() {
+        for name in ["a\ndata: forged\n\nid: 1", "\r", "a\0"] {
+            let event = encoded(&Raw, Frame::Message(&message(Some(name), "x")));
+            let data = event.strip_prefix("id: k:7\nevent: $message\ndata: ").unwrap();
+            let frame: serde_json::Value = serde_json::from_str(data.strip_suffix("\n\n").unwrap()).unwrap();
+            assert_eq!((frame["event"].as_str(), frame["data"].as_str()), (Some(name), Some("x")));
+        }
+    }
+
+    #[test]
+    fn what_the_system_says() {
+        let (topic, position) = (topic(), position());
+        let gap = Gap::new(GapReason::Slow, Some(3));
+        let gap = Frame::Gap { topic: "t", gap: &gap };
+        let reason = CloseReason::new(CloseKind::Draining).retry_after(Duration::from_millis(1234));
+        let both: [&dyn Encoder; 2] = [&Raw, &V1];
+        for encoder in both {
+            let data = r#"{"topic":"t","gap":{"missed":3,"reason":"slow"}}"#;
+            assert_eq!(encoded(encoder, gap), format!("event: $gap\ndata: {data}\n\n"));
+            let data = r#"{"close":{"code":4200,"name":"draining","retry_ms":1234}}"#;
+            let close = format!("event: $close\ndata: {data}\nretry: 1234\n\n");
+            assert_eq!(encoded(encoder, Frame::Close(&reason)), close);
+            assert_eq!(encoded(encoder, Frame::Close(&CloseReason::new(CloseKind::Lost))), "");
+            assert_eq!(encoded(encoder, Frame::Ping), ":\n\n");
+        }
+        let live = Frame::Live { topic: &topic, position };
+        let data = r#"{"topic":"t","live":true,"pos":"k:7"}"#;
+        assert_eq!(encoded(&Raw, live), format!("id: k:7\nevent: $live\ndata: {data}\n\n"));
+        assert_eq!(encoded(&V1, live), format!("event: $live\ndata: {data}\n\n"));
+        let hidden = Frame::Cursor { topic: &topic, position };
+        assert_eq!(encoded(&Raw, hidden), "id: k:7\n\n");
+        let data = r#"{"topic":"t","pos":"k:7"}"#;
+        assert_eq!(encoded(&V1, hidden), format!("event: $cursor\ndata: {data}\n\n"));
+    }
+}

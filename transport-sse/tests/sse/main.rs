@@ -1,6 +1,17 @@
-//! The transport over real sockets.
+//! The transport over real sockets, and its body alone where the clock matters.
 #![allow(missing_docs, clippy::unwrap_used)]
 
 mod basics;
+mod clock;
+mod closing;
+mod continuity;
+mod cuts;
+mod forging;
+mod middleware;
+mod overflow;
 mod parser;
+mod refusal;
+mod secrets;
+mod several;
+mod stall;
 mod support;

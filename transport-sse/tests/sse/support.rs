@@ -2,7 +2,7 @@
 
 use std::{collections::VecDeque, net::SocketAddr, time::Duration};
 
-use axum::{Router, routing::get_service};
+use axum::Router;
 use bytes::Bytes;
 use fanfare_core::{Broker, BrokerBuilder, policy::Open};
 use fanfare_http::Server;
@@ -41,7 +41,7 @@ pub(crate) async fn app_with(builder: BrokerBuilder, config: Config) -> App {
 
 pub(crate) fn router(broker: &Broker, config: Config) -> Router {
     let events = EventStream::new(broker).unwrap().config(config);
-    Router::new().route("/events", get_service(events))
+    Router::new().route_service("/events", events)
 }
 
 pub(crate) async fn serve(router: Router) -> SocketAddr {
@@ -180,10 +180,20 @@ impl Reader {
     /// Waits until the stream has begun: what comes before all events was read.
     pub(crate) async fn begun(&mut self) {
         while self.parser.retry.is_none() {
-            let frame =
-                timeout(PATIENCE, self.body.frame()).await.expect("nothing came").expect("it has ended");
-            self.events.extend(self.parser.push(&frame.unwrap().into_data().unwrap()));
+            self.read().await;
         }
+    }
+
+    /// Reads whatever comes next.
+    pub(crate) async fn read(&mut self) {
+        let bytes = self.chunk().await;
+        self.events.extend(self.parser.push(&bytes));
+    }
+
+    /// What comes next, for a parser of one's own.
+    pub(crate) async fn chunk(&mut self) -> Bytes {
+        let frame = timeout(PATIENCE, self.body.frame()).await.expect("nothing came").expect("it has ended");
+        frame.unwrap().into_data().unwrap()
     }
 
     /// Nothing more comes but the end.
