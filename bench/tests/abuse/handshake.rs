@@ -73,9 +73,9 @@ pub(crate) fn wrong_requests(address: SocketAddr) {
         b"GET /ws HTTP/9.9\r\n\r\n",
         b"GET /ws HTTP/1.1\r\nNo colon\r\n\r\n",
         b"GET /ws HTTP/1.1\r\nHost: \0\r\n\r\n",
-        // A TLS hello, HTTP/2, and a frame before the handshake.
+        // A TLS hello, what is nearly HTTP/2, and a frame before the handshake.
         b"\x16\x03\x01\x02\x00\x01\x00\x01\xFC\x03\x03\r\n\r\n",
-        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+        b"PRI * HTTP/2.0\r\n\r\nXX\r\n\r\n",
         &masked(TEXT, b"{}\r\n\r\n"),
     ] {
         let answer = http(address, nonsense);
