@@ -9,7 +9,7 @@ use std::{f64::consts::TAU, time::Duration};
 use clap::ValueEnum;
 use fanfare::{
     Broker, BrokerBuilder, SubscribeError,
-    session::{Refusal, Start},
+    session::Refusal,
     subscription::{Delivery, Subscription},
     topic::{OverflowPolicy, TopicConfig},
 };
@@ -87,17 +87,23 @@ pub(crate) fn configure(broker: BrokerBuilder) -> BrokerBuilder {
 }
 
 /// Runs the level that was asked for last, beginning with the one in `level`, and says there which one it is.
-pub(crate) async fn run(broker: Broker, level: watch::Sender<Level>) -> Result<(), SubscribeError> {
-    let mut wanted = broker.subscribe(WANTED).start(Start::Live).await?;
+pub(crate) async fn run(broker: Broker, level: watch::Sender<Level>) {
+    if let Err(error) = follow(&broker, level).await {
+        tracing::warn!(%error, "the demo has ended");
+    }
+}
+
+async fn follow(broker: &Broker, level: watch::Sender<Level>) -> Result<(), SubscribeError> {
+    let mut wanted = broker.subscribe(WANTED).await?;
     let first = *level.borrow();
-    let mut running = start(&broker, first).await?;
+    let mut running = start(broker, first).await?;
     while let Some(delivery) = wanted.recv().await {
         let Delivery::Message(message) = delivery else { continue };
         let Some(next) = level_of(&message.value) else { continue };
         if level.send_if_modified(|level| std::mem::replace(level, next) != next) {
             // Its tasks end here, and with them their subscriptions.
             drop(running);
-            running = start(&broker, next).await?;
+            running = start(broker, next).await?;
         }
     }
     Ok(())

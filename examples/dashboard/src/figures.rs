@@ -81,10 +81,7 @@ pub(crate) const CHARTS: &[Chart] = &[
         title: "Messages",
         unit: Unit::PerSecond,
         max: None,
-        lines: &[
-            Line { key: DELIVERED, name: "delivered" },
-            Line { key: PUBLISHED, name: "published" },
-        ],
+        lines: &[Line { key: DELIVERED, name: "delivered" }, Line { key: PUBLISHED, name: "published" }],
     },
     Chart {
         title: "Given up for slow readers",
@@ -100,10 +97,7 @@ pub(crate) const CHARTS: &[Chart] = &[
         title: "Waiting",
         unit: Unit::Count,
         max: None,
-        lines: &[
-            Line { key: QUEUED, name: "in queues" },
-            Line { key: SHARDS, name: "in each shard" },
-        ],
+        lines: &[Line { key: QUEUED, name: "in queues" }, Line { key: SHARDS, name: "in each shard" }],
     },
     Chart {
         title: "Processor",
@@ -129,10 +123,7 @@ pub(crate) const CHARTS: &[Chart] = &[
         title: "Memory",
         unit: Unit::Bytes,
         max: None,
-        lines: &[
-            Line { key: MEMORY, name: "used" },
-            Line { key: MEMORY_TOTAL, name: "installed" },
-        ],
+        lines: &[Line { key: MEMORY, name: "used" }, Line { key: MEMORY_TOTAL, name: "installed" }],
     },
     Chart {
         title: "Memory of this process",

@@ -22,15 +22,11 @@ mod publisher;
 mod sample;
 mod web;
 
-use std::{net::SocketAddr, time::Duration};
+use std::{io, net::SocketAddr, time::Duration};
 
 use clap::Parser;
 use fanfare::{Broker, http::Server, policy::Rules};
-use tokio::{
-    net::TcpListener,
-    signal::unix::{SignalKind, signal},
-    sync::watch,
-};
+use tokio::{net::TcpListener, sync::watch};
 
 use crate::demo::Level;
 
@@ -67,13 +63,26 @@ async fn main() -> anyhow::Result<()> {
 
     let listener = TcpListener::bind(args.listen).await?;
     println!("http://{}", listener.local_addr()?);
-    let mut terminate = signal(SignalKind::terminate())?;
     let stop = async {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = tokio::signal::ctrl_c() => {}
+        if let Err(error) = asked_to_stop().await {
+            tracing::error!(%error, "nobody could ask the server to stop");
         }
         broker.drain(DRAIN).await;
     };
     Ok(Server::new().serve_until(listener, web::app(&broker)?, stop).await?)
+}
+
+#[cfg(unix)]
+async fn asked_to_stop() -> io::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminate = signal(SignalKind::terminate())?;
+    tokio::select! {
+        _ = terminate.recv() => Ok(()),
+        asked = tokio::signal::ctrl_c() => asked,
+    }
+}
+
+#[cfg(not(unix))]
+async fn asked_to_stop() -> io::Result<()> {
+    tokio::signal::ctrl_c().await
 }

@@ -101,7 +101,8 @@ fn machine(machine: Machine, sample: &mut Sample) {
 fn busiest(mut topics: Vec<TopicStats>) -> Vec<Subscribed> {
     topics.sort_by(|a, b| b.subscribers.cmp(&a.subscribers).then_with(|| a.topic.cmp(&b.topic)));
     topics.truncate(TOPICS);
-    let of = |stats: TopicStats| Subscribed { topic: stats.topic.to_string(), subscribers: stats.subscribers };
+    let of =
+        |stats: TopicStats| Subscribed { topic: stats.topic.to_string(), subscribers: stats.subscribers };
     topics.into_iter().map(of).collect()
 }
 

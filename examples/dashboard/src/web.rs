@@ -6,10 +6,11 @@ use axum::{
     Json, Router,
     http::header::{CACHE_CONTROL, CONTENT_TYPE},
     response::IntoResponse,
-    routing::{MethodRouter, get, get_service},
+    routing::{MethodRouter, get, get_service, post_service},
 };
 use fanfare::{
     Broker, TooManyFormats,
+    http::Publish,
     sse::{Config, EventStream},
 };
 use serde::Serialize;
@@ -24,6 +25,7 @@ pub(crate) fn app(broker: &Broker) -> Result<Router, TooManyFormats> {
     let script = |text| file("text/javascript", text);
     Ok(Router::new()
         .route("/events", get_service(events))
+        .route("/publish", post_service(Publish::new(broker)))
         .route("/figures.json", get(about))
         .route("/", file("text/html; charset=utf-8", include_str!("../web/index.html")))
         .route("/style.css", file("text/css", include_str!("../web/style.css")))

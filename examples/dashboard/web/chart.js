@@ -80,7 +80,9 @@ export class Chart {
     set(this.#inner, { x: MARGIN.left, width: this.#innerWidth, height: bottom + 1 });
     this.#drawGrid(values, y);
     this.#drawTimes(timeAxis(from, to, this.#innerWidth / 64), (time) => MARGIN.left + x(time), bottom);
-    this.#drawGaps(model.gaps(from), x, bottom);
+    const gaps = model.gaps(from);
+    this.#drawGaps(gaps, x, bottom);
+    this.element.classList.toggle("stale", cursor === undefined && gaps.at(-1)?.open === true);
     for (const { key, line, area, swatch } of this.#lines) {
       const width = Math.max(...runs.flat().map(({ values }) => values[key]?.length ?? 0), 0);
       const reads = width ? Array.from({ length: width }, (_, index) => (values) => values[key]?.[index]) : [(values) => values[key]];
@@ -125,7 +127,6 @@ export class Chart {
   #drawCursor(model, cursor, x, y, bottom) {
     const sample = cursor === undefined ? undefined : model.at(cursor);
     set(this.#cursor, { visibility: cursor === undefined ? "hidden" : "visible" });
-    this.element.classList.toggle("reading", cursor !== undefined);
     const said = [];
     for (const { key, name, value, dot } of this.#lines) {
       const read = cursor === undefined ? model.now.get(key)?.value : sample?.values[key];
@@ -140,11 +141,12 @@ export class Chart {
     const gap = sample ? undefined : model.gaps(0).find(({ from, to }) => from <= cursor && cursor <= to);
     const when = gap ? `${clock(cursor)} \u00b7 ${WHY[gap.reason] ?? "no data"}` : clock(time);
     if (!sample) this.#said = when;
-    const half = when.length * 3.1 + 9;
+    this.#when.textContent = when;
+    const half = this.#when.getComputedTextLength() / 2 + 10;
     const center = Math.min(Math.max(x(time), half + 2), this.#size.width - half - 2);
     set(this.#rule, { x1: x(time), x2: x(time), y2: bottom });
     set(this.#pill, { x: center - half, y: bottom + 3, width: 2 * half });
-    set(this.#when, { x: center, y: bottom + 16 }).textContent = when;
+    set(this.#when, { x: center, y: bottom + 16 });
     for (const label of this.#times.children) label.classList.toggle("covered", Math.abs(label.getAttribute("x") - center) < half + 24);
   }
 

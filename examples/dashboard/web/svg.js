@@ -32,16 +32,17 @@ export function trace(runs, read, x, y) {
   let points = [];
   const end = () => {
     if (!points.length) return;
-    const [first, last] = [points[0], points.at(-1)];
-    // A sample alone between two gaps is a dot.
-    line += `M${points.join("L")}${points.length === 1 ? "h0" : ""}`;
-    area += `M${first.split(" ")[0]} ${round(y(0))}L${points.join("L")}L${last.split(" ")[0]} ${round(y(0))}Z`;
+    const [[first], [last]] = [points[0], points.at(-1)];
+    const along = points.map((point) => point.map(round).join(" ")).join("L");
+    // A sample alone between two gaps would be no line: it is drawn as a dash.
+    line += points.length > 1 ? `M${along}` : `M${round(first - 1)} ${round(points[0][1])}h2`;
+    area += `M${round(first)} ${round(y(0))}L${along}L${round(last)} ${round(y(0))}Z`;
     points = [];
   };
   for (const run of runs) {
     for (const { time, values } of run) {
       const value = read(values);
-      if (typeof value === "number") points.push(`${round(x(time))} ${round(y(value))}`);
+      if (typeof value === "number") points.push([x(time), y(value)]);
       else end();
     }
     end();

@@ -46,7 +46,9 @@ impl Probe {
         let memory_total = proc::bytes(&memory, "MemTotal");
         let available = proc::bytes(&memory, "MemAvailable");
         let mut machine = Machine {
-            memory_used: memory_total.zip(available).map(|(total, available)| total.saturating_sub(available)),
+            memory_used: memory_total
+                .zip(available)
+                .map(|(total, available)| total.saturating_sub(available)),
             memory_total,
             resident: proc::bytes(&status, "VmRSS"),
             load: proc::load_averages(&read("/proc/loadavg")),

@@ -96,7 +96,10 @@ btime 1062191376
         let info = "MemTotal:        8056712 kB\nMemFree:          203904 kB\nMemAvailable:    5123456 kB\nHugePages_Total:       0\n";
         assert_eq!(bytes(info, "MemTotal"), Some(8_056_712 * 1024));
         assert_eq!(bytes(info, "MemAvailable"), Some(5_123_456 * 1024));
-        assert_eq!(bytes("Name:\tdashboard\nVmHWM:\t  9000 kB\nVmRSS:\t  7312 kB\n", "VmRSS"), Some(7312 * 1024));
+        assert_eq!(
+            bytes("Name:\tdashboard\nVmHWM:\t  9000 kB\nVmRSS:\t  7312 kB\n", "VmRSS"),
+            Some(7312 * 1024)
+        );
         assert_eq!(bytes(info, "Mem"), None);
         assert_eq!(bytes(info, "HugePages_Total"), None);
     }
@@ -108,7 +111,17 @@ btime 1062191376
 
     #[test]
     fn what_is_none_of_this_is_nothing() {
-        for text in ["", "cpu", "cpu a b c d", "cpu 1 2 3", "cpux 1 2 3 4", "(", "1 (x) S 1", "MemTotal: kB", "1.0 2.0"] {
+        for text in [
+            "",
+            "cpu",
+            "cpu a b c d",
+            "cpu 1 2 3",
+            "cpux 1 2 3 4",
+            "(",
+            "1 (x) S 1",
+            "MemTotal: kB",
+            "1.0 2.0",
+        ] {
             assert_eq!(processors(text), None, "{text}");
             assert_eq!(process_ticks(text), None, "{text}");
             assert_eq!(bytes(text, "MemTotal"), None, "{text}");

@@ -123,6 +123,30 @@ describe("the dashboard", { skip: !executable && "no Chromium", timeout: 240_000
     await endOfTest();
   });
 
+  test("a page switches the demo, for all pages", async () => {
+    const other = await open();
+    await other.samples(1);
+    await first.page.locator("#demo label", { hasText: "off" }).click();
+    const isChecked = (value) => document.querySelector(`#demo [value="${value}"]`).checked && dashboard.model.now.get("demo").value === value;
+    for (const { page } of [first, other]) await page.waitForFunction(isChecked, "off");
+    await other.page.waitForFunction(() => !document.querySelector("#topics").textContent.includes("demo.prices"));
+    await other.page.locator("#demo label", { hasText: "light" }).click();
+    for (const { page } of [first, other]) await page.waitForFunction(isChecked, "light");
+    await first.page.waitForFunction(() => dashboard.model.now.get("topics").value[0].topic === "demo.prices");
+
+    // Nothing else can be published, and nothing else asked for.
+    const status = (topic, level) =>
+      first.page.evaluate(async ([topic, body]) => {
+        const headers = { "content-type": "application/json" };
+        return (await fetch(`publish?topic=${topic}`, { method: "POST", headers, body })).status;
+      }, [topic, JSON.stringify(level)]);
+    assert.equal(await status("figures.now", 7), 403);
+    assert.equal(await status("demo.level", "louder"), 422);
+    assert.equal(await first.page.evaluate(async () => (await fetch("events?topic=demo.prices")).status), 403);
+    first.problems = first.problems.filter((problem) => !/status of 4/.test(problem));
+    await endOfTest();
+  });
+
   test("a server that hangs: values are marked stale, the axis moves on, and the hole stays a hole", async () => {
     server.pause();
     await first.state("silent");

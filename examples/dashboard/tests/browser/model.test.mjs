@@ -93,7 +93,7 @@ describe("the model", () => {
       [{ time: 5, values: { a: 3 } }, { time: 6, values: {} }, { time: 7, values: { a: 0 } }, { time: 8, values: { a: 1 } }],
     ];
     const { line, area } = trace(runs, ({ a }) => a, (time) => time * 10, (value) => 100 - value);
-    assert.equal(line, "M0 99L10 98M50 97h0M70 100L80 99");
+    assert.equal(line, "M0 99L10 98M49 97h2M70 100L80 99");
     assert.equal(area, "M0 100L0 99L10 98L10 100ZM50 100L50 97L50 100ZM70 100L70 100L80 99L80 100Z");
   });
 });

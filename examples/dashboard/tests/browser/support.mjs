@@ -48,7 +48,7 @@ export class Window {
   /** The runs of a line as they are drawn: each a list of `[x, y]`. */
   async line(key) {
     const path = await this.page.getAttribute(`.chart [data-key="${key}"]`, "d");
-    return path.split("M").slice(1).map((run) => run.replace("h0", "").split("L").map((point) => point.split(" ").map(Number)));
+    return path.split("M").slice(1).map((run) => run.replace("h2", "").split("L").map((point) => point.split(" ").map(Number)));
   }
 
   tile(key) {
