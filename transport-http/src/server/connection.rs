@@ -4,6 +4,7 @@ use std::{
     convert::Infallible,
     error::Error,
     future::poll_fn,
+    io,
     net::SocketAddr,
     pin::{Pin, pin},
     sync::{
@@ -101,17 +102,50 @@ where
     let mut connection = http.one.serve_connection(TokioIo::new(socket), service).with_upgrades();
     let taken = poll_fn(|_| desk.taker().map_or(Poll::Pending, Poll::Ready));
     // In this order: whether the connection was taken is to be seen after it was polled.
-    let served = drive(Pin::new(&mut connection), |connection| connection.graceful_shutdown(), phase);
-    let then = match select(pin!(served), taken).await {
-        Either::Left((ended, _)) => return ended,
-        Either::Right((then, _)) => then,
+    let served = drive(Pin::new(&mut connection), |connection| connection.graceful_shutdown(), phase.clone());
+    let taken = match select(pin!(served), taken).await {
+        Either::Left((ended, _)) => {
+            ended?;
+            None
+        }
+        Either::Right((then, _)) => Some(then),
     };
     if let Some(parts) = connection.into_parts() {
         let mut socket = parts.io.into_inner();
-        socket.tell(None);
-        then(socket);
+        match taken {
+            Some(then) => {
+                socket.tell(None);
+                then(socket);
+            }
+            None => Box::pin(linger(socket, phase)).await,
+        }
     }
     Ok(())
+}
+
+/// How many bytes of a client's are read after its last answer, and for how long. nginx sends bodies of up to 1 MiB unless told.
+const LINGER_BYTES: usize = 2 << 20;
+const LINGER: Duration = Duration::from_secs(2);
+
+/// Reads on for a while after HTTP has ended, which has closed the other direction. A request may be answered before its body has been read, as
+/// one is that is too large; a socket that is closed with bytes unread resets the connection, and then the client, or the proxy in
+/// front, may never see the answer (RFC 9112, section 9.6).
+async fn linger(socket: Socket, mut phase: watch::Receiver<Phase>) {
+    let stream = socket.into_inner();
+    let read = async {
+        let mut left = LINGER_BYTES;
+        while left > 0 && stream.readable().await.is_ok() {
+            let mut bytes = [0; 16 * 1024];
+            match stream.try_read(&mut bytes) {
+                Ok(0) => return,
+                Ok(length) => left = left.saturating_sub(length),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(_) => return,
+            }
+        }
+    };
+    let read = timeout(LINGER, read);
+    select(pin!(read), pin!(reached(&mut phase, Phase::Over))).await;
 }
 
 /// Asks the app, which may have its response's body written without HTTP.

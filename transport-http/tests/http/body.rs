@@ -25,6 +25,18 @@ async fn too_long_a_body_is_refused_before_any_of_it_is_sent() {
     client.closed().await;
 }
 
+/// A proxy sends the whole request before it looks for an answer, and so do many clients.
+#[tokio::test]
+async fn who_sends_all_of_too_long_a_body_gets_the_answer_too() {
+    let app = app().await;
+    for _ in 0..20 {
+        let mut client = Client::connect(app.address).await;
+        client.send(&post("topic=t").body("text/plain", "x".repeat(1_000_000)).bytes()).await;
+        assert_eq!(client.answer().await.fault(), (413, "too_large", "data"));
+        client.closed().await;
+    }
+}
+
 #[tokio::test]
 async fn a_body_in_chunks_is_counted_while_it_comes() {
     let app = app().await;
