@@ -7,6 +7,7 @@ mod backend;
 mod body;
 mod limits;
 mod origin;
+mod protocol;
 mod publish;
 mod refusals;
 mod server;
