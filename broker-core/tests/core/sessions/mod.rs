@@ -7,3 +7,4 @@ mod limits;
 mod policy;
 mod publishing;
 mod typed;
+mod visitors;
