@@ -20,10 +20,14 @@ impl Inner {
     /// order is given.
     pub(crate) async fn receive(&self, incoming: Incoming) {
         match (incoming.log, incoming.origin) {
-            (Some(place), _) => {
+            (Some(place), origin) => {
+                let own = origin.filter(|origin| origin.node == self.node);
+                let special = own.and_then(|origin| self.echoes.take(origin));
                 if let Some(topic) = self.topic_for_receiving(&incoming.message.topic) {
-                    self.receive_logged(&topic, Arc::new(Message::logged(incoming.message, place)), place)
-                        .await;
+                    let message = Arc::new(Message::logged(incoming.message, place));
+                    self.receive_logged(&topic, message, place, special).await;
+                } else {
+                    fans_out(special.as_ref());
                 }
             }
             // Local subscribers were served when it was published.
@@ -82,24 +86,31 @@ impl Inner {
     }
 
     /// Takes a logged message: the next one goes on, what is missing before it is read from the backend first.
-    async fn receive_logged(&self, topic: &Arc<TopicState>, message: Arc<Message>, place: LogPlace) {
+    async fn receive_logged(
+        &self,
+        topic: &Arc<TopicState>,
+        message: Arc<Message>,
+        place: LogPlace,
+        mut special: Option<Arc<Special>>,
+    ) {
         let arrival = topic.sequencer().arrival(place);
         match arrival {
             Arrival::Hole => {
-                self.backfill(topic).await;
+                // The message itself may be read as well.
+                self.backfill_with(topic, place.position, &mut special).await;
             }
             Arrival::OtherEpoch if self.is_of_the_past(topic, place).await => return,
             Arrival::OtherEpoch => {
                 self.begin_epoch(topic, Position::new(place.position.epoch, 0));
                 if place.prev > 0 {
-                    self.backfill(topic).await;
+                    self.backfill_with(topic, place.position, &mut special).await;
                 }
             }
             // Those who are subscribed by a pattern may not have it yet: what a tail is filled with goes to nobody.
             Arrival::Repeat | Arrival::Next | Arrival::Unwatched => {}
         }
         // What could not be read is told as a gap by the message that does not follow.
-        self.commit_logged(topic, message, place).await;
+        self.commit_logged(topic, message, place, special).await;
     }
 
     /// Whether a message of another log than the one that is held is from a log that is no more: what was on
@@ -133,7 +144,13 @@ impl Inner {
     }
 
     /// Fans out a logged message at its place, unless it has been.
-    async fn commit_logged(&self, topic: &Arc<TopicState>, message: Arc<Message>, place: LogPlace) {
+    async fn commit_logged(
+        &self,
+        topic: &Arc<TopicState>,
+        message: Arc<Message>,
+        place: LogPlace,
+        special: Option<Arc<Special>>,
+    ) {
         let cost = self.inboxes[0].cost(message.payload().len(), 1);
         let mut permits = Reservation::none(&self.inboxes, cost);
         loop {
@@ -157,7 +174,8 @@ impl Inner {
                         sequencer.append(message.clone());
                     }
                     let cost = permits.use_up(shards);
-                    let event = || Event::Message { message: message.clone(), special: None };
+                    fans_out(special.as_ref());
+                    let event = || Event::Message { message: message.clone(), special: special.clone() };
                     self.push_all(topic, shards, cost, event);
                     return;
                 }
@@ -183,6 +201,17 @@ impl Inner {
 
     /// Reads what follows the tail from the backend, one reader at a time.
     pub(super) async fn backfill(&self, topic: &Arc<TopicState>) -> Settled {
+        let Some(top) = topic.sequencer().log().map(TopicLog::top) else { return Settled::Done };
+        self.backfill_with(topic, top, &mut None).await
+    }
+
+    /// The same, where it is known what belongs to the message at one position.
+    async fn backfill_with(
+        &self,
+        topic: &Arc<TopicState>,
+        at: Position,
+        special: &mut Option<Arc<Special>>,
+    ) -> Settled {
         let _flight = topic.backfill.lock().await;
         loop {
             let Some(last) = topic.sequencer().log().map(TopicLog::top) else { return Settled::Done };
@@ -205,7 +234,8 @@ impl Inner {
             let more = page.more && !page.messages.is_empty();
             for message in page.messages {
                 if let Some(place) = message.place() {
-                    self.commit_logged(topic, message, place).await;
+                    let special = if place.position == at { special.take() } else { None };
+                    self.commit_logged(topic, message, place, special).await;
                 }
             }
             if !more {
@@ -257,6 +287,13 @@ impl Inner {
         for index in bits(shards) {
             self.inboxes[index].push(Item { topic: topic.clone(), event: event(), cost });
         }
+    }
+}
+
+/// What is wanted to be known of a message is known from now on.
+fn fans_out(special: Option<&Arc<Special>>) {
+    if let Some(report) = special.and_then(|special| special.report.as_ref()) {
+        report.fans_out();
     }
 }
 

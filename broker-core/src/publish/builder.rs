@@ -4,7 +4,7 @@ use std::{future::IntoFuture, sync::Arc};
 
 use futures_util::future::BoxFuture;
 
-use super::{Ack, PublishError, ReportSlot, report::Report};
+use super::{Ack, PublishError, report::Report};
 use crate::{
     broker::Broker,
     message::{MessageParts, Payload},
@@ -79,7 +79,8 @@ impl Publish {
         self
     }
 
-    /// Publishes, and waits for the fan-out on this node as well.
+    /// Publishes, and waits for the fan-out on this node as well: on a logged topic, until the message has
+    /// come back from the backend in its place.
     ///
     /// # Errors
     ///
@@ -89,14 +90,9 @@ impl Publish {
     ///
     /// As for awaiting the message itself.
     pub async fn report(self) -> Result<Report, PublishError> {
-        let (slot, complete) = ReportSlot::new();
         let broker = self.broker.clone();
         let (parts, also) = self.checked()?;
-        let published = broker.inner().commit(parts, also, Some(slot)).await?.await?;
-        let mut report = complete.await.unwrap_or_default();
-        report.position = published.position;
-        report.duplicate = published.duplicate;
-        Ok(report)
+        broker.inner().report(parts, also).await
     }
 
     /// Publishes without waiting for anything but the backend's acknowledgement, which
@@ -141,7 +137,7 @@ impl IntoFuture for Publish {
         Box::pin(async move {
             let broker = self.broker.clone();
             let (parts, also) = self.checked()?;
-            broker.inner().commit(parts, also, None).await?.await
+            broker.inner().commit(parts, also).await?.await
         })
     }
 }

@@ -13,7 +13,7 @@ use std::{
 use futures_util::{FutureExt, TryFutureExt, future::BoxFuture};
 use parking_lot::MutexGuard;
 
-use super::{PublishError, ReportSlot};
+use super::{PublishError, Report, ReportSlot, echo::Expected};
 use crate::{
     backend::{Accepted, BackendError, BackendErrorKind, Origin, Outgoing},
     broker::{Inner, within},
@@ -109,15 +109,33 @@ impl Inner {
         &self,
         parts: MessageParts,
         also: Vec<TopicName>,
-        report: Option<ReportSlot>,
     ) -> Result<Ack, PublishError> {
-        let mut commit = self.prepare(parts, also, report)?;
-        loop {
-            match commit.attempt(self)? {
-                Attempt::Committed(ack) => return Ok(ack),
-                Attempt::Needs(shards) => commit.permits.extend(shards).await,
+        self.prepare(parts, also, None)?.commit(self).await
+    }
+
+    /// Publishes, and waits for the acknowledgement and the fan-out on this node: on a logged topic the message has to
+    /// come back from the backend for that.
+    pub(crate) async fn report(
+        &self,
+        parts: MessageParts,
+        also: Vec<TopicName>,
+    ) -> Result<Report, PublishError> {
+        let (slot, complete) = ReportSlot::new();
+        let (ack, expected) = {
+            let mut commit = self.prepare(parts, also, Some(slot))?;
+            (commit.commit(self).await?, commit.expected.take())
+        };
+        let Published { position, duplicate } = ack.await?;
+        let report = match expected {
+            None => Report { counted: true, ..complete.await.unwrap_or_default() },
+            // It never comes: there is nothing to count.
+            Some(_) if duplicate => Report { counted: true, ..Report::default() },
+            Some(_expected) => {
+                let report = tokio::time::timeout(self.limits.backend_timeout, complete).await;
+                report.ok().and_then(Result::ok).unwrap_or_default()
             }
-        }
+        };
+        Ok(Report { position, duplicate, ..report })
     }
 
     /// Publishes, or says that it would have to wait.
@@ -179,7 +197,7 @@ impl Inner {
         let copies = topics.len().max(1);
         let cost = self.inboxes[0].cost(parts.payload.len(), copies);
         let permits = Reservation::none(&self.inboxes, cost.times(copies as u32));
-        Ok(Commit { parts: Some(parts), topics, special, cost, permits })
+        Ok(Commit { parts: Some(parts), topics, special, cost, permits, expected: None })
     }
 
     /// The topics that this node holds state for, in the order in which they are locked. None where
@@ -224,9 +242,20 @@ struct Commit<'a> {
     /// What one topic's copy takes of a shard's inbox.
     cost: Cost,
     permits: Reservation<'a>,
+    /// Set where the report waits for the message to come back.
+    expected: Option<Expected>,
 }
 
 impl Commit<'_> {
+    async fn commit(&mut self, broker: &Inner) -> Result<Ack, PublishError> {
+        loop {
+            match self.attempt(broker)? {
+                Attempt::Committed(ack) => return Ok(ack),
+                Attempt::Needs(shards) => self.permits.extend(shards).await,
+            }
+        }
+    }
+
     fn attempt(&mut self, broker: &Inner) -> Result<Attempt, PublishError> {
         let Some(first) = self.topics.first().cloned() else {
             broker.totals.published.add(1);
@@ -283,6 +312,12 @@ impl Commit<'_> {
             // The backend orders the topic; this node delivers what comes back.
             let Some(parts) = self.parts.take() else { return Ok(Attempt::Committed(Ack::Done(EPHEMERAL))) };
             let origin = sequencer.next_origin(broker.node);
+            // Where nobody is subscribed nothing comes back.
+            self.expected = self
+                .special
+                .take()
+                .filter(|_| sequencer.shards(topic.name(), &broker.table.patterns) != 0)
+                .map(|special| broker.echoes.expect(origin, special));
             let outgoing = outgoing(&parts, std::slice::from_ref(topic), vec![origin]);
             broker.totals.published.add(1);
             return Ok(Attempt::Committed(broker.hand_over(outgoing)));

@@ -2,11 +2,13 @@
 
 mod builder;
 mod commit;
+mod echo;
 mod error;
 mod report;
 
 pub use builder::Publish;
 pub(crate) use commit::{Ack, Awaited};
+pub(crate) use echo::Echoes;
 pub use error::PublishError;
 pub use report::Report;
 pub(crate) use report::{Outcome, ReportSlot};

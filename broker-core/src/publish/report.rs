@@ -1,6 +1,9 @@
 //! What became of one message on this node.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
 
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
@@ -18,6 +21,10 @@ pub struct Report {
     pub position: Option<Position>,
     /// The `message_id` was seen before, and nothing was fanned out.
     pub duplicate: bool,
+    /// Whether the figures are known: false where a logged message did not come back from the backend in
+    /// time ([`Limits::backend_timeout`](crate::Limits::backend_timeout)), or was read from its history
+    /// before. They are 0 then.
+    pub counted: bool,
     /// Subscriptions that the message was offered to. One that is catching up is
     /// not among them: it reads the message from the log.
     pub matched: u64,
@@ -61,13 +68,21 @@ pub(crate) struct ReportSlot(Arc<Collector>);
 
 struct Collector {
     report: Mutex<Report>,
+    /// The message was given to the shards.
+    fanned_out: AtomicBool,
     done: Mutex<Option<oneshot::Sender<Report>>>,
 }
 
 impl ReportSlot {
     pub(crate) fn new() -> (Self, oneshot::Receiver<Report>) {
         let (done, complete) = oneshot::channel();
-        (Self(Arc::new(Collector { report: Mutex::default(), done: Mutex::new(Some(done)) })), complete)
+        let (report, fanned_out) = (Mutex::default(), AtomicBool::new(false));
+        (Self(Arc::new(Collector { report, fanned_out, done: Mutex::new(Some(done)) })), complete)
+    }
+
+    /// The message is given to the shards, those that there are.
+    pub(crate) fn fans_out(&self) {
+        self.0.fanned_out.store(true, Ordering::Relaxed);
     }
 
     pub(crate) fn add(&self, outcome: &Outcome) {
@@ -84,7 +99,8 @@ impl ReportSlot {
 impl Drop for Collector {
     fn drop(&mut self) {
         if let Some(done) = self.done.lock().take() {
-            let _ = done.send(*self.report.lock());
+            let counted = self.fanned_out.load(Ordering::Relaxed);
+            let _ = done.send(Report { counted, ..*self.report.lock() });
         }
     }
 }

@@ -34,7 +34,7 @@ impl SessionState {
             return Err(CommandError::new(ErrorCode::Unauthenticated, "send `connect` first"));
         };
         let (parts, also) = checked(&self.broker, &client, command).await?;
-        Ok(self.broker.commit(parts, also, None).await?)
+        Ok(self.broker.commit(parts, also).await?)
     }
 }
 

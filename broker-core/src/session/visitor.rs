@@ -22,8 +22,10 @@ use super::{ClientId, CommandError, ErrorCode, Handshake, PublishCommand, Publis
 use crate::{
     Broker,
     hooks::Client,
+    message::MessageParts,
     policy::{Admission, Identity},
-    publish::{Ack, Report, ReportSlot},
+    publish::Report,
+    topic::TopicName,
 };
 
 /// How many budgets are kept before those that are full again are let go: at least, and at most.
@@ -172,8 +174,8 @@ impl Visitor {
     ///
     /// Dropped before the message is committed, nothing happened; after, everything.
     pub async fn publish(self, command: PublishCommand) -> Result<Published, CommandError> {
-        let ack = self.commit(command, None).await?;
-        Ok(ack.await?)
+        let (parts, also) = self.checked(command).await?;
+        Ok(self.broker.inner().commit(parts, also).await?.await?)
     }
 
     /// The same, and waits for the fan-out on this node as well.
@@ -186,15 +188,11 @@ impl Visitor {
     ///
     /// As for [`publish`](Self::publish).
     pub async fn report(self, command: PublishCommand) -> Result<Report, CommandError> {
-        let (slot, complete) = ReportSlot::new();
-        let ack = self.commit(command, Some(slot)).await?;
-        let published = ack.await?;
-        let mut report = complete.await.unwrap_or_default();
-        (report.position, report.duplicate) = (published.position, published.duplicate);
-        Ok(report)
+        let (parts, also) = self.checked(command).await?;
+        Ok(self.broker.inner().report(parts, also).await?)
     }
 
-    async fn commit(&self, command: PublishCommand, report: Option<ReportSlot>) -> Result<Ack, CommandError> {
+    async fn checked(&self, command: PublishCommand) -> Result<(MessageParts, Vec<TopicName>), CommandError> {
         let inner = self.broker.inner();
         if inner.is_draining() {
             return Err(draining());
@@ -202,8 +200,7 @@ impl Visitor {
         if self.expires.is_some_and(|at| at <= Instant::now()) {
             return Err(CommandError::new(ErrorCode::TokenExpired, "the token has expired"));
         }
-        let (parts, also) = checked(inner, &self.client, command).await?;
-        Ok(inner.commit(parts, also, report).await?)
+        checked(inner, &self.client, command).await
     }
 }
 

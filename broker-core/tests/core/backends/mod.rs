@@ -3,6 +3,7 @@
 mod ingress;
 mod lifecycle;
 mod patterns;
+mod reports;
 mod settling;
 mod storms;
 mod timeouts;

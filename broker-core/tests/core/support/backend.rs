@@ -248,7 +248,7 @@ impl Backend for Remote {
                 (Accepted::ephemeral(), incoming)
             }
             Some(_) => {
-                let incoming = self.append(message.message);
+                let incoming = self.append(message.message).from_origin(message.origin);
                 (Accepted::at(incoming.log.unwrap().position), incoming)
             }
         };
