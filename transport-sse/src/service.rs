@@ -49,6 +49,52 @@ const TRANSPORT: &str = "sse";
 /// let app: Router = Router::new().route("/events", get_service(EventStream::new(&broker)?));
 /// # Ok(()) }
 /// ```
+///
+/// # What a reader asks for
+///
+/// `?topic=NAME` is a stream of one topic: `data:` is the payload, `event:` the event's name, `id:` the cursor. With several
+/// `topic`, a pattern or `&format=v1` the data is the message of the wire format v1, and one cursor resumes all topics.
+/// `Last-Event-ID`, `after`, `last` and `latest` say where to begin; `PROTOCOL.md` says it all.
+///
+/// # Refusals
+///
+/// A stream begins when all its topics are subscribed, or not at all: what is wrong is answered by a status (400, 401, 403,
+/// 405, 429, 431, 503, 504), with an error of the wire format as JSON that names field, limit and value. An `EventSource` does not come back after
+/// that.
+///
+/// # Slow readers
+///
+/// What waits for a reader is bounded like a WebSocket's, under the same overflow policies. When a reader takes nothing for
+/// the [write timeout](Config::write_timeout), its stream ends: session, subscriptions and queue are gone within the timeout
+/// and a second, under any server. A reader that goes on after all finds a `$close` event with `slow_consumer` there. What is left, the
+/// connection and what the server had taken for it, is the server's:
+///
+/// - Under [`fanfare_http::Server`] a socket that takes nothing is reset after the server's own write timeout.
+/// - Under `axum::serve` the socket stays until the client reads on or leaves, or until TCP gives up; with some 400 KiB in
+///   hyper's buffers. On Linux `TCP_USER_TIMEOUT` lets TCP give up early: set it in
+///   [`ListenerExt::tap_io`](https://docs.rs/axum/latest/axum/serve/trait.ListenerExt.html), together with `TCP_NODELAY`.
+/// - Over HTTP/2 a stream that its client does not read holds its place in the connection, and at most a window's bytes, until the
+///   client reads on, resets it or leaves. Others on the connection go on.
+///
+/// # Pages of other origins
+///
+/// A browser lets no page read a stream of another origin, unless the answer says so: that is CORS, and tower-http's.
+///
+/// ```
+/// use axum::{Router, http::HeaderValue, routing::get_service};
+/// use fanfare_core::{Broker, policy::Open};
+/// use fanfare_sse::EventStream;
+/// use tower_http::cors::CorsLayer;
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let broker = Broker::builder().policy(Open).start().await?;
+/// // `new EventSource(url, { withCredentials: true })` sends cookies; then no origin can be a wildcard.
+/// let cors = CorsLayer::new()
+///     .allow_origin(HeaderValue::from_static("https://app.example"))
+///     .allow_credentials(true);
+/// let app: Router = Router::new().route("/events", get_service(EventStream::new(&broker)?)).layer(cors);
+/// # Ok(()) }
+/// ```
 #[derive(Clone)]
 pub struct EventStream {
     mount: Arc<Mount>,

@@ -77,7 +77,7 @@ async fn cut_at_random(version: Version, query: &str, topics: &'static [&'static
     for _ in 0..CUTS {
         let mut reader = app.open(version, query, &last_id).await;
         let mut parser = Parser::resuming(&last_id);
-        let mut budget = fastrand::usize(0..2500);
+        let mut budget = fastrand::usize(0..700);
         while budget > 0 {
             let bytes = reader.chunk().await;
             let part = bytes.len().min(budget);

@@ -6,6 +6,7 @@ mod clock;
 mod closing;
 mod continuity;
 mod cuts;
+mod examples;
 mod forging;
 mod middleware;
 mod overflow;
