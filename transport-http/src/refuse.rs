@@ -70,16 +70,16 @@ impl From<CommandError> for Refused {
 impl From<&ConnectError> for Refused {
     fn from(refused: &ConnectError) -> Self {
         let error = |code| CommandError::new(code, refused.to_string());
+        // Others leave, and make room.
+        let full = |limit: usize| {
+            let mut error = error(ErrorCode::LimitExceeded).limit(limit as u64, limit as u64 + 1);
+            error.retry = true;
+            error
+        };
         match refused {
             ConnectError::Draining => Self::new(StatusCode::SERVICE_UNAVAILABLE, error(ErrorCode::Draining)),
-            ConnectError::Full { limit } => {
-                let error = error(ErrorCode::LimitExceeded).limit(*limit as u64, *limit as u64 + 1);
-                Self::new(StatusCode::SERVICE_UNAVAILABLE, error)
-            }
-            ConnectError::TooMany { limit, .. } => {
-                let error = error(ErrorCode::LimitExceeded).limit(*limit as u64, *limit as u64 + 1);
-                Self::new(StatusCode::TOO_MANY_REQUESTS, error)
-            }
+            ConnectError::Full { limit } => Self::new(StatusCode::SERVICE_UNAVAILABLE, full(*limit)),
+            ConnectError::TooMany { limit, .. } => Self::new(StatusCode::TOO_MANY_REQUESTS, full(*limit)),
             ConnectError::Refused(refusal) => Self::new(status(refusal.code), refusal.clone().into()),
             _ => {
                 let error = CommandError::new(ErrorCode::Internal, "the client is not let in");
@@ -124,6 +124,23 @@ mod tests {
         assert_eq!(after(limited().retry_after(Duration::ZERO)).as_deref(), Some("1"));
         assert_eq!(after(CommandError::new(ErrorCode::Draining, "soon")).as_deref(), Some("1"));
         assert_eq!(after(CommandError::new(ErrorCode::Forbidden, "no")), None);
+    }
+
+    #[test]
+    fn a_server_that_is_full_will_have_room_again() {
+        for (refused, status) in [
+            (ConnectError::Full { limit: 2 }, 503),
+            (ConnectError::TooMany { what: "of this user", limit: 2 }, 429),
+            (ConnectError::Draining, 503),
+        ] {
+            let refused = Refused::from(&refused);
+            assert!(refused.error.retry);
+            let response = refused.response();
+            assert_eq!(
+                (response.status().as_u16(), response.headers().contains_key(header::RETRY_AFTER)),
+                (status, true)
+            );
+        }
     }
 
     #[test]
