@@ -1,8 +1,11 @@
 //! What a broker counts.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::{
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
 
-use crate::topic::TopicName;
+use crate::{backend::BackendState, topic::TopicName};
 
 /// Counters that only grow. Relaxed: they are read as a picture, not as a protocol.
 #[derive(Debug, Default)]
@@ -85,6 +88,12 @@ pub struct Stats {
     pub queued_bytes: usize,
     /// Connections that have something waiting because they do not read: now.
     pub lagging: usize,
+    /// For how long the one of them that waits longest has taken nothing; 0 without any.
+    pub oldest_lag: Duration,
+    /// Publishes whose acknowledgement by the backend is waited for, now.
+    pub publishes_in_flight: usize,
+    /// Whether the backend can be reached, now.
+    pub backend: BackendState,
     /// Connections now.
     pub connections: usize,
     /// Subscriptions now, those within the process included.

@@ -280,11 +280,12 @@ impl Page {
 }
 
 /// Whether the backend can be reached.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum BackendState {
     /// It can.
     Up,
     /// It cannot; it is trying.
+    #[default]
     Down,
 }

@@ -13,6 +13,7 @@ use tokio::{sync::watch, task::JoinHandle};
 
 use super::{
     TooManyFormats,
+    agreement::Agreement,
     interest::{Janitor, PatternFlights},
     registry::Registry,
     settle::Settler,
@@ -51,11 +52,14 @@ pub(crate) struct Inner {
     pub(crate) backend_state: watch::Sender<BackendState>,
     /// Acknowledgements of the backend that somebody waits for.
     pub(crate) awaited: Arc<AtomicUsize>,
+    /// Publishes that the backend has not acknowledged.
+    pub(crate) in_flight: Arc<AtomicUsize>,
     pub(crate) draining: watch::Sender<bool>,
     pub(crate) janitor: Arc<Janitor>,
     pub(super) settler: Arc<Settler>,
     pub(crate) uncarried: Uncarried,
     pub(crate) echoes: Arc<Echoes>,
+    pub(super) agreement: Agreement,
     pub(crate) runtime: tokio::runtime::Handle,
     pub(super) pattern_flights: PatternFlights,
     formats: Mutex<Vec<Format>>,
@@ -79,6 +83,8 @@ impl Inner {
     ) -> Arc<Self> {
         let (messages, bytes) = (limits.inbox_messages, limits.inbox_bytes);
         let inbox = || Arc::new(Inbox::new(messages, bytes));
+        let (configs, default) = table.configs();
+        let agreement = Agreement::new(configs, default);
         let inner = Arc::new_cyclic(|this: &Weak<Self>| Self {
             node: NodeId::random(),
             ping,
@@ -94,11 +100,13 @@ impl Inner {
             subscriptions: Arc::default(),
             backend_state: watch::Sender::new(BackendState::Down),
             awaited: Arc::default(),
+            in_flight: Arc::default(),
             draining: watch::Sender::new(false),
             janitor: Arc::default(),
             settler: Arc::default(),
             uncarried: Uncarried::default(),
             echoes: Arc::default(),
+            agreement,
             runtime: tokio::runtime::Handle::current(),
             pattern_flights: PatternFlights::default(),
             formats: Mutex::default(),

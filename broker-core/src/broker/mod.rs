@@ -1,8 +1,10 @@
 //! The broker: what an app holds.
 
+mod agreement;
 mod builder;
 mod call;
 mod connect;
+mod control;
 mod drain;
 mod fill;
 mod inner;
@@ -163,6 +165,16 @@ impl Broker {
     #[must_use]
     pub fn backend_state(&self) -> tokio::sync::watch::Receiver<BackendState> {
         self.inner.backend_state.subscribe()
+    }
+
+    /// Whether this node serves all that it is asked: the backend can be reached, and [`drain`](Self::drain) has not begun.
+    ///
+    /// This is the answer to a readiness probe: 200 or 503. While it is false because of the backend, connections are
+    /// kept and let in, and local subscribers of ephemeral topics are served; so do not make it the answer to a liveness
+    /// probe, whose failure ends the process and all its connections: for that, answering at all is enough.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        !self.inner.is_draining() && *self.inner.backend_state.borrow() == BackendState::Up
     }
 
     /// Whether [`drain`](Self::drain) has begun: new connections are refused.

@@ -12,7 +12,7 @@ use tokio::{sync::Notify, time::Instant};
 
 use super::{Inner, call::pause};
 use crate::{
-    backend::BackendState,
+    backend::{BackendState, NodeId},
     table::{TopicId, TopicState},
     topic::TopicPattern,
 };
@@ -33,6 +33,8 @@ pub(super) enum Debt {
     Uncarried,
     /// Other nodes have to hear how this one is configured.
     Greeting,
+    /// One other node has to hear it in full; whether it is to answer.
+    Introduction(NodeId, bool),
 }
 
 /// Whether an attempt settled a debt.
@@ -49,6 +51,7 @@ enum Key {
     Pattern(TopicPattern),
     Uncarried,
     Greeting,
+    Introduction(NodeId, bool),
 }
 
 /// All debts, each once.
@@ -77,6 +80,7 @@ impl Debt {
             Self::Pattern(pattern) => Key::Pattern(pattern.clone()),
             Self::Uncarried => Key::Uncarried,
             Self::Greeting => Key::Greeting,
+            Self::Introduction(node, wants_answer) => Key::Introduction(*node, *wants_answer),
         }
     }
 }
@@ -199,6 +203,7 @@ impl Inner {
             }
         }
         self.owe(Debt::Uncarried);
+        self.owe(Debt::Greeting);
     }
 
     /// One attempt. While the backend is away there is none: its return owes everything anew.
@@ -211,7 +216,8 @@ impl Inner {
             Debt::Tail(topic) => self.backfill(topic).await,
             Debt::Pattern(pattern) => self.settle_pattern(pattern).await,
             Debt::Uncarried => self.tell_uncarried().await,
-            Debt::Greeting => Settled::Done,
+            Debt::Greeting => self.greet().await,
+            Debt::Introduction(node, wants_answer) => self.introduce(*node, *wants_answer).await,
         }
     }
 }

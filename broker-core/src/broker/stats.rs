@@ -33,6 +33,9 @@ impl Inner {
                 .iter()
                 .filter(|outbox| outbox.queued() > 0 || outbox.stalled_for().is_some())
                 .count(),
+            oldest_lag: outboxes.iter().filter_map(|outbox| outbox.stalled_for()).max().unwrap_or_default(),
+            publishes_in_flight: self.in_flight.load(Ordering::Relaxed),
+            backend: *self.backend_state.borrow(),
             connections: self.registry.len(),
             subscriptions: self.subscriptions.load(Ordering::Relaxed),
             topics: self.table.len(),

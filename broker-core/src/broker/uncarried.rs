@@ -6,6 +6,7 @@ use rustc_hash::FxHashMap;
 
 use super::{
     Inner,
+    control::{LOST_ANY, LOST_TOPICS, frame},
     settle::{Debt, Settled},
 };
 use crate::{
@@ -18,13 +19,6 @@ use crate::{
 /// How many topics are remembered one by one; with more, every topic is said to have lost something. With the
 /// longest names they fit into 64 KiB.
 const MAX_TOPICS: usize = 240;
-
-/// The first byte of each control frame: how what follows is written.
-const VERSION: u8 = 1;
-
-/// The second byte: what the frame says.
-const LOST_TOPICS: u8 = 1;
-const LOST_ANY: u8 = 2;
 
 /// The ephemeral topics of which this node failed to carry messages, since it last said so.
 #[derive(Default)]
@@ -67,23 +61,19 @@ impl Lost {
         self.topics.is_empty() && !self.any
     }
 
-    /// `[version, LOST_ANY]`, or `[version, LOST_TOPICS]` and for each topic the length of its
-    /// name (u8), the name, stream and number (u64, big-endian).
+    /// For each topic the length of its name (u8), the name, stream and number (u64, big-endian).
     fn frame(&self) -> Bytes {
-        let mut frame = BytesMut::new();
-        frame.put_u8(VERSION);
         if self.any {
-            frame.put_u8(LOST_ANY);
-            return frame.freeze();
+            return frame(LOST_ANY, &[]);
         }
-        frame.put_u8(LOST_TOPICS);
+        let mut topics = BytesMut::new();
         for (name, (stream, seq)) in &self.topics {
-            frame.put_u8(u8::try_from(name.as_str().len()).unwrap_or(u8::MAX));
-            frame.put_slice(name.as_str().as_bytes());
-            frame.put_u64(*stream);
-            frame.put_u64(*seq);
+            topics.put_u8(u8::try_from(name.as_str().len()).unwrap_or(u8::MAX));
+            topics.put_slice(name.as_str().as_bytes());
+            topics.put_u64(*stream);
+            topics.put_u64(*seq);
         }
-        frame.freeze()
+        frame(LOST_TOPICS, &topics)
     }
 }
 
@@ -114,29 +104,17 @@ impl Inner {
         if lost.is_empty() {
             return Settled::Done;
         }
-        match self.call("control", self.backend.control(None, lost.frame())).await {
-            Ok(()) => Settled::Done,
-            Err(error) => {
-                super::interest::report(&error);
-                self.uncarried.put_back(lost);
-                Settled::NotYet
-            }
+        let settled = self.send_control(None, lost.frame()).await;
+        if settled == Settled::NotYet {
+            self.uncarried.put_back(lost);
         }
+        settled
     }
 
-    /// Takes a control frame of another node. What a newer node says is passed over.
-    pub(crate) fn control(&self, from: NodeId, mut frame: Bytes) {
-        if from == self.node {
-            return;
-        }
-        match (frame.try_get_u8(), frame.try_get_u8()) {
-            (Ok(VERSION), Ok(LOST_ANY)) => self.lost(None),
-            (Ok(VERSION), Ok(LOST_TOPICS)) => {
-                while let Some((name, stream, seq)) = next_topic(&mut frame) {
-                    self.lost_from(&name, Origin { node: from, stream, seq });
-                }
-            }
-            _ => tracing::debug!(target: "fanfare::backend", %from, "an unknown control frame"),
+    /// Takes the word of a node that could not carry some of its messages.
+    pub(super) fn hear_of_losses(&self, from: NodeId, mut topics: Bytes) {
+        while let Some((name, stream, seq)) = next_topic(&mut topics) {
+            self.lost_from(&name, Origin { node: from, stream, seq });
         }
     }
 
@@ -160,7 +138,7 @@ mod tests {
         uncarried.note(TopicName::new("a.b").unwrap(), origin(3));
         uncarried.note(TopicName::new("a.b").unwrap(), origin(4));
         let mut frame = uncarried.take().frame();
-        assert_eq!((frame.get_u8(), frame.get_u8()), (VERSION, LOST_TOPICS));
+        assert_eq!((frame.get_u8(), frame.get_u8()), (1, LOST_TOPICS));
         assert_eq!(next_topic(&mut frame), Some((TopicName::new("a.b").unwrap(), 7, 4)));
         assert_eq!(next_topic(&mut frame), None);
         assert!(uncarried.take().is_empty());
@@ -198,6 +176,6 @@ mod tests {
             let name = TopicName::new(format!("t{n}")).unwrap();
             uncarried.note(name, Origin { node: NodeId::new(1), stream: 1, seq: 1 });
         }
-        assert_eq!(uncarried.take().frame().as_ref(), [VERSION, LOST_ANY]);
+        assert_eq!(uncarried.take().frame().as_ref(), [1, LOST_ANY]);
     }
 }

@@ -10,7 +10,7 @@ use std::{
     task::{Context, Poll},
 };
 
-use futures_util::{FutureExt, TryFutureExt, future::BoxFuture};
+use futures_util::{FutureExt, future::BoxFuture};
 use parking_lot::MutexGuard;
 
 use super::{PublishError, Report, ReportSlot, echo::Expected};
@@ -149,9 +149,14 @@ impl Inner {
     fn hand_over(&self, outgoing: Outgoing) -> Ack {
         let awaited = Awaited::new(&self.awaited);
         let limit = self.limits.backend_timeout;
+        let in_flight = Awaited::new(&self.in_flight);
         if outgoing.retention.is_some() {
             let accepted = within(limit, "publish", self.backend.publish(outgoing));
-            return Ack::Waiting(accepted.map_err(PublishError::from).boxed(), awaited);
+            let accepted = accepted.map(move |accepted| {
+                drop(in_flight);
+                accepted.map_err(PublishError::from)
+            });
+            return Ack::Waiting(accepted.boxed(), awaited);
         }
         // What does not reach the other nodes must not be lost on them without word.
         let mut topics = outgoing.also.clone();
@@ -165,7 +170,7 @@ impl Inner {
             {
                 broker.not_carried(topics);
             }
-            drop(counted);
+            drop((counted, in_flight));
             accepted.map_err(PublishError::NotCarried)
         };
         let carried = Carried { outcome: Some(carried.boxed()), runtime: self.runtime.clone() };

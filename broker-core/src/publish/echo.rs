@@ -29,15 +29,30 @@ impl Echoes {
     pub(crate) fn take(&self, origin: Origin) -> Option<Arc<Special>> {
         self.0.lock().remove(&(origin.stream, origin.seq))
     }
-
-    #[cfg(all(test, not(loom)))]
-    pub(crate) fn len(&self) -> usize {
-        self.0.lock().len()
-    }
 }
 
 impl Drop for Expected {
     fn drop(&mut self) {
         self.echoes.0.lock().remove(&self.key);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::backend::NodeId;
+
+    #[test]
+    fn nothing_is_kept_of_what_nobody_waits_for() {
+        let echoes = Arc::new(Echoes::default());
+        let origin = |seq| Origin { node: NodeId::new(1), stream: 2, seq };
+        let (first, second) =
+            (echoes.expect(origin(1), Arc::default()), echoes.expect(origin(2), Arc::default()));
+        assert!(echoes.take(origin(1)).is_some());
+        assert!(echoes.take(origin(1)).is_none());
+        drop(first);
+        assert_eq!(echoes.0.lock().len(), 1);
+        drop(second);
+        assert!(echoes.0.lock().is_empty());
     }
 }

@@ -70,6 +70,11 @@ impl Table {
         self.configs.best(topic).unwrap_or(&self.default)
     }
 
+    /// How this node is configured, to compare it with others.
+    pub(crate) fn configs(&self) -> (impl Iterator<Item = (&TopicPattern, &TopicConfig)>, &TopicConfig) {
+        (self.configs.iter().map(|(pattern, config)| (pattern, &**config)), &self.default)
+    }
+
     /// How a subscription to a pattern behaves: as the topics of the most specific configured pattern that matches
     /// all that it matches.
     pub(crate) fn config_of_pattern(&self, pattern: &TopicPattern) -> &Arc<TopicConfig> {

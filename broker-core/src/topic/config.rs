@@ -1,6 +1,6 @@
 //! How the topics of a pattern behave.
 
-use std::{num::NonZeroU32, time::Duration};
+use std::{fmt, num::NonZeroU32, time::Duration};
 
 use crate::limits::FOREVER;
 
@@ -154,6 +154,28 @@ impl TopicConfig {
 
     fn history_mut(&mut self) -> &mut HistoryConfig {
         self.history.get_or_insert_default()
+    }
+}
+
+/// What is set, in one line, the same wherever it is set the same.
+impl fmt::Display for TopicConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.history {
+            Some(HistoryConfig { messages, bytes, ttl, idempotency_window }) => {
+                let (ttl, ids) = (ttl.as_millis(), idempotency_window.as_millis());
+                write!(f, "history {messages} messages, {bytes} bytes, {ttl} ms, ids {ids} ms")?;
+            }
+            None => f.write_str("ephemeral")?,
+        }
+        write!(f, "; latest {}; overflow {:?}", self.latest_keys, self.overflow_policy())?;
+        let limits = [("queue", self.queue_messages), ("payload", self.max_message)];
+        for (name, limit) in limits.into_iter().filter_map(|(name, limit)| Some((name, limit?))) {
+            write!(f, "; {name} {limit}")?;
+        }
+        match self.publish_rate {
+            Some(PublishRate { per_second, burst }) => write!(f, "; rate {per_second}/s, burst {burst}"),
+            None => Ok(()),
+        }
     }
 }
 

@@ -1,5 +1,7 @@
 //! What the core makes of a backend elsewhere: one that is slow, fails, hangs, goes away and comes back.
 
+mod agreement;
+mod health;
 mod ingress;
 mod lifecycle;
 mod patterns;

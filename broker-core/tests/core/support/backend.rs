@@ -282,8 +282,11 @@ impl Backend for Remote {
         Ok(page)
     }
 
-    fn control(&self, _: Option<NodeId>, _: Bytes) -> BoxFuture<'static, Result<(), BackendError>> {
-        std::future::ready(self.note("control".to_owned())).boxed()
+    fn control(&self, _: Option<NodeId>, frame: Bytes) -> BoxFuture<'static, Result<(), BackendError>> {
+        // By the greetings, with which each node begins, the nodes compare how they are configured.
+        let is_greeting = frame.get(1) == Some(&3);
+        let noted = if is_greeting { Ok(()) } else { self.note("control".to_owned()) };
+        std::future::ready(noted).boxed()
     }
 
     async fn shutdown(&self, _: Instant) {
