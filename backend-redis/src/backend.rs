@@ -7,11 +7,11 @@ use std::{
 };
 
 use async_trait::async_trait;
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use fanfare_core::{
     backend::{
         Accepted, Backend, BackendError, BackendErrorKind, BackendState, Capabilities, HistoryQuery, Ingress,
-        Interest, NodeId, Outgoing, Page, envelope::Envelope,
+        Interest, NodeId, Outgoing, Page, Retention, envelope::Envelope,
     },
     message::Position,
     topic::TopicName,
@@ -21,7 +21,7 @@ use parking_lot::Mutex;
 use redis::Value;
 use tokio::{
     sync::watch,
-    time::{Instant, timeout, timeout_at},
+    time::{Instant, sleep, timeout, timeout_at},
 };
 use tokio_util::{
     sync::{CancellationToken, DropGuard},
@@ -30,12 +30,12 @@ use tokio_util::{
 
 use crate::{
     error::Trouble,
-    keep::{Health, Node, Peer, Role, change, lost, within},
-    log::{self, After, Runs, Scripts},
+    keep::{Health, Node, Peer, Servers, lost, within},
+    log::{self, After, Scripts},
     names::Names,
     receive::{Interests, Lanes, Pushed, frame},
     settings::{RedisBuilder, Settings},
-    wire::{Confirm, Expect, Lost, Retry, Subscribing, command, value},
+    wire::{Asking, Confirm, Expect, Lost, Retry, Subscribing, command, value},
 };
 
 /// How long a start waits for the server before it says that there is none; the core tries again.
@@ -58,7 +58,7 @@ pub struct RedisBackend {
 /// What lives from start to shutdown.
 struct Running {
     node: Arc<Node>,
-    peer: Arc<Peer>,
+    servers: Arc<Servers>,
     tasks: TaskTracker,
     stop: CancellationToken,
     _guard: DropGuard,
@@ -82,6 +82,18 @@ impl RedisBackend {
         }
     }
 
+    /// Whether the server can be reached, for readiness probes: it changes when connections are lost and made.
+    #[must_use]
+    pub fn state(&self) -> watch::Receiver<BackendState> {
+        self.state.subscribe()
+    }
+
+    /// How many messages came on our channels that were none of ours.
+    #[must_use]
+    pub fn foreign_messages(&self) -> u64 {
+        self.running.lock().as_ref().map_or(0, |running| running.node.pushed.foreign())
+    }
+
     fn running(&self, operation: &'static str) -> Result<Arc<Running>, BackendError> {
         self.running.lock().clone().ok_or_else(|| {
             BackendError::new(BackendErrorKind::Unavailable, operation, "the backend does not run")
@@ -93,22 +105,19 @@ impl RedisBackend {
         let interests = Arc::new(Interests::new(self.names.clone()));
         let lanes = Lanes::new(ingress.clone(), tasks.clone(), stop.clone());
         let node = Arc::new(Node {
+            id: ingress.node(),
             settings: self.settings.clone(),
             names: self.names.clone(),
             scripts: self.scripts.clone(),
-            health: Health::new(ingress.clone()),
-            pushed: Pushed::new(self.names.clone(), ingress.clone(), interests.clone(), lanes),
+            health: Health::new(ingress.clone(), self.state.clone()),
+            pushed: Pushed::new(self.names.clone(), ingress, interests.clone(), lanes.clone()),
             interests,
-            id: ingress.node(),
+            lanes,
             probes: AtomicU64::new(0),
+            runs: Mutex::default(),
         });
-        let peer = Arc::new(Peer::new(0, None, &self.settings));
-        node.health.expect(peer.id);
-        for role in [Role::Commands, Role::Pushes] {
-            let (stop, keep) = (stop.clone(), node.clone().keep(peer.clone(), role));
-            tasks.spawn(async move { stop.run_until_cancelled_owned(keep).await });
-        }
-        Arc::new(Running { node, peer, tasks, _guard: stop.clone().drop_guard(), stop })
+        let servers = Servers::start(node.clone(), tasks.clone(), stop.clone());
+        Arc::new(Running { node, servers, tasks, _guard: stop.clone().drop_guard(), stop })
     }
 }
 
@@ -119,77 +128,136 @@ impl Running {
         self.stop.cancel();
         self.tasks.close();
         self.tasks.wait().await;
-        self.peer.commands.close();
-        self.peer.pushes.close();
+        for peer in self.servers.peers() {
+            peer.commands.close();
+            peer.pushes.close();
+        }
     }
 
-    fn runs(&self) -> Runs {
-        let this = self.peer.run();
-        Runs { all: this.clone(), this }
+    /// The command that publishes, and whether a second one carries the message to those who are subscribed to patterns.
+    fn commands(&self) -> (&'static str, bool) {
+        match self.node.is_cluster() {
+            true => ("SPUBLISH", self.node.settings.cluster_patterns),
+            false => ("PUBLISH", false),
+        }
     }
 
     fn publish(&self, message: &Outgoing) -> BoxFuture<'static, Result<Accepted, BackendError>> {
-        let node = &self.node;
-        let (bytes, expect) = match message.retention {
-            Some(retention) => {
-                let runs = self.runs();
-                let call = log::append(&node.scripts, &node.names, message, retention, &runs, "PUBLISH", None);
-                (call, Expect::One)
-            }
-            None => {
-                let envelope = Envelope::encode(message);
-                let topics = std::iter::once(&message.message.topic)
-                    .chain(message.also.iter().map(|(name, _)| name));
-                let mut commands = BytesMut::new();
-                for topic in topics {
-                    let channel = node.names.topic(topic);
-                    commands.extend_from_slice(&command("PUBLISH", [channel.as_bytes(), &envelope]));
-                }
-                let count = 1 + message.also.len();
-                let expect = if count == 1 { Expect::One } else { Expect::Several(count, Vec::new()) };
-                (commands.freeze(), expect)
-            }
+        let asked = match message.retention {
+            Some(retention) => vec![self.append(message, retention)],
+            None => self.send(message),
         };
-        let is_logged = message.retention.is_some();
-        let asked = self.peer.commands.hand_over(bytes, expect, Retry::Held);
-        let answer = timeout(node.settings.publish_within, asked.answer());
+        let (is_logged, limit) = (message.retention.is_some(), self.node.settings.publish_within);
+        let deadline = Instant::now() + limit;
         async move {
             let unknown = |message| BackendError::new(BackendErrorKind::OutcomeUnknown, "publish", message);
-            match answer.await {
-                Ok(Ok(answer)) => accepted(answer, is_logged),
-                Ok(Err(Lost::Unanswered)) => Err(unknown("the connection to Redis broke before the answer came")),
-                Ok(Err(unsent)) => Err(lost(unsent).into_error("publish")),
-                Err(_) => Err(unknown("Redis did not answer in time")),
+            let mut done = Ok(Accepted::ephemeral());
+            for asked in asked {
+                let answered = match timeout_at(deadline, asked.answer()).await {
+                    Ok(Ok(answer)) => accepted(answer, is_logged),
+                    Ok(Err(Lost::Unanswered)) => {
+                        Err(unknown("the connection to Redis broke before the answer came"))
+                    }
+                    Ok(Err(unsent)) => Err(lost(unsent).into_error("publish")),
+                    Err(_) => Err(unknown("Redis did not answer in time")),
+                };
+                done = done.and(answered);
             }
+            done
         }
         .boxed()
     }
 
+    fn append(&self, message: &Outgoing, retention: Retention) -> Asking {
+        let node = &self.node;
+        let channel = node.names.topic(&message.message.topic);
+        let (publish, patterns) = self.commands();
+        self.servers.hand_over(&channel, Retry::Held, |peer| {
+            let also = patterns.then_some(channel.as_str());
+            let runs = node.runs(peer.id);
+            let call = log::append(&node.scripts, &node.names, message, retention, &runs, publish, also);
+            (call, Expect::One)
+        })
+    }
+
+    /// Sends an ephemeral message to each of its topics: one command, where one server has them all.
+    fn send(&self, message: &Outgoing) -> Vec<Asking> {
+        let envelope = Envelope::encode(message);
+        let topics =
+            std::iter::once(&message.message.topic).chain(message.also.iter().map(|(name, _)| name));
+        let channels: Vec<_> = topics.map(|topic| self.node.names.topic(topic)).collect();
+        let (publish, patterns) = self.commands();
+        let commands = |channel: &String| {
+            let first = command(publish, [channel.as_bytes(), &envelope]);
+            let second = patterns.then(|| command("PUBLISH", [channel.as_bytes(), &envelope]));
+            std::iter::once(first).chain(second)
+        };
+        let send = |channels: &[String]| {
+            let commands: Vec<_> = channels.iter().flat_map(commands).collect();
+            self.servers.hand_over(&channels[0], Retry::Held, |_| match commands.as_slice() {
+                [command] => (command.clone(), Expect::One),
+                several => (several.concat().into(), Expect::Several(several.len(), Vec::new())),
+            })
+        };
+        if self.node.is_cluster() { channels.chunks(1).map(send).collect() } else { vec![send(&channels)] }
+    }
+
     /// Calls a script that stores nothing of a message.
-    async fn call(&self, bytes: Bytes) -> Result<Value, Trouble> {
-        let asked = self.peer.commands.hand_over(bytes, Expect::One, Retry::Again);
+    async fn call(&self, topic: &TopicName, command: impl FnOnce(&Peer) -> Bytes) -> Result<Value, Trouble> {
+        let channel = self.node.names.topic(topic);
+        let asked = self.servers.hand_over(&channel, Retry::Again, |peer| (command(peer), Expect::One));
         let answer = async { checked(asked.answer().await.map_err(lost)?) };
         within(self.node.settings.publish_within, answer).await
     }
 
+    /// Changes a subscription, and waits for the confirmation. A Cluster's server may say that it has just lost the slot.
     async fn change(&self, what: Subscribing, channel: String) -> Result<(), Trouble> {
-        let asked = change(&self.peer, Confirm { what, channel: channel.into() });
-        let answer = async { checked(asked.answer().await.map_err(lost)?) };
-        within(self.node.settings.answer_within, answer).await.map(drop)
+        let limit = self.node.settings.answer_within;
+        let channel: Arc<str> = channel.into();
+        let confirmed = async {
+            let mut pause = Duration::from_millis(10);
+            loop {
+                let asked = self.servers.change(Confirm { what, channel: channel.clone() });
+                match asked.answer().await.map_err(lost)? {
+                    Value::ServerError(error) if error.code() == "MOVED" => {
+                        self.servers.look_again();
+                        sleep(pause).await;
+                        pause *= 2;
+                    }
+                    answer => return checked(answer).map(drop),
+                }
+            }
+        };
+        within(limit, confirmed).await
+    }
+
+    fn topic_channel(&self, on: bool) -> Subscribing {
+        if self.node.is_cluster() { Subscribing::Shard(on) } else { Subscribing::Channel(on) }
+    }
+
+    fn check_pattern(&self) -> Result<(), Trouble> {
+        if self.node.is_cluster() && !self.node.settings.cluster_patterns {
+            let message = "a Redis Cluster has no patterns for sharded channels: set cluster_patterns on all nodes, which sends each message to every server, or subscribe by name";
+            return Err(Trouble::new(BackendErrorKind::Refused, message));
+        }
+        Ok(())
     }
 
     async fn subscribe(&self, interest: &Interest) -> Result<Option<Position>, Trouble> {
         let node = &self.node;
-        node.interests.want(interest);
         match interest {
             Interest::Topic { name, retention } => {
-                self.change(Subscribing::Channel(true), node.names.topic(name)).await?;
+                node.interests.want(interest);
+                self.change(self.topic_channel(true), node.names.topic(name)).await?;
                 let Some(retention) = retention else { return Ok(None) };
-                let open = log::open(&node.scripts, &node.names, name, retention, &self.runs());
-                let position = log::parse_position(&self.call(open).await?).map_err(unexpected)?;
+                let open =
+                    |peer: &Peer| log::open(&node.scripts, &node.names, name, retention, &node.runs(peer.id));
+                let position = log::parse_position(&self.call(name, open).await?).map_err(unexpected)?;
                 Ok(Some(position))
             }
             Interest::Pattern(pattern) => {
+                self.check_pattern()?;
+                node.interests.want(interest);
                 self.change(Subscribing::Pattern(true), node.names.glob(pattern)).await?;
                 Ok(None)
             }
@@ -203,7 +271,7 @@ impl Running {
         }
         match interest {
             Interest::Topic { name, .. } => {
-                self.change(Subscribing::Channel(false), self.node.names.topic(name)).await
+                self.change(self.topic_channel(false), self.node.names.topic(name)).await
             }
             Interest::Pattern(pattern) => {
                 self.change(Subscribing::Pattern(false), self.node.names.glob(pattern)).await
@@ -223,7 +291,7 @@ impl Running {
 
     async fn page(&self, topic: &TopicName, from: After, limit: usize) -> Result<Page, Trouble> {
         let node = &self.node;
-        let answer = self.call(log::read(&node.scripts, &node.names, topic, from, limit)).await?;
+        let answer = self.call(topic, |_| log::read(&node.scripts, &node.names, topic, from, limit)).await?;
         log::parse_page(answer, from).map_err(unexpected)
     }
 
@@ -256,8 +324,9 @@ impl Running {
         let mut values = Vec::new();
         let mut skip = 0;
         loop {
-            let call = log::latest(&node.scripts, &node.names, topic, skip, VALUES_AT_ONCE);
-            let (epoch, last, some, count) = log::parse_latest(self.call(call).await?).map_err(unexpected)?;
+            let call = |_: &Peer| log::latest(&node.scripts, &node.names, topic, skip, VALUES_AT_ONCE);
+            let answer = self.call(topic, call).await?;
+            let (epoch, last, some, count) = log::parse_latest(answer).map_err(unexpected)?;
             values.extend(some);
             skip += count;
             if count < VALUES_AT_ONCE {
@@ -272,8 +341,8 @@ impl Running {
     fn control(&self, to: Option<NodeId>, bytes: &[u8]) -> BoxFuture<'static, Result<(), BackendError>> {
         let names = &self.node.names;
         let channel = to.map_or_else(|| names.all(), |to| names.node(to));
-        let publish = command("PUBLISH", [channel.as_bytes(), &frame(self.node.id, bytes)]);
-        let asked = self.peer.commands.ask(publish);
+        let publish = command(self.commands().0, [channel.as_bytes(), &frame(self.node.id, bytes)]);
+        let asked = self.servers.hand_over(&channel, Retry::Again, |_| (publish, Expect::One));
         let limit = self.node.settings.publish_within;
         async move {
             let answer = async { checked(asked.answer().await.map_err(lost)?) };
@@ -383,8 +452,11 @@ impl Backend for RedisBackend {
     async fn shutdown(&self, by: Instant) {
         let Some(running) = self.running.lock().take() else { return };
         running.node.health.end();
-        running.peer.commands.close();
-        let _ = timeout_at(by, running.peer.commands.until_idle()).await;
+        let peers = running.servers.peers();
+        peers.iter().for_each(|peer| peer.commands.close());
+        for peer in peers {
+            let _ = timeout_at(by, peer.commands.until_idle()).await;
+        }
         running.end().await;
         self.state.send_replace(BackendState::Down);
     }

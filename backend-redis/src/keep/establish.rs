@@ -15,7 +15,7 @@ use crate::{
 const BESIDE_EACH_OTHER: usize = 6;
 
 /// Tries until there is a connection.
-pub(super) async fn establish(node: &Node, peer: &Peer, role: Role) -> Connection {
+pub(super) async fn establish(node: &Node, peer: &Peer, role: Role) -> (Connection, Hello) {
     let mut outage = Outage::new();
     let mut attempts = FuturesUnordered::new();
     attempts.push(attempt(node, peer, role));
@@ -24,18 +24,18 @@ pub(super) async fn establish(node: &Node, peer: &Peer, role: Role) -> Connectio
         tokio::select! {
             Some(ended) = attempts.next(), if !attempts.is_empty() => match ended {
                 Ok((connection, hello)) => {
-                    peer.set_run(&hello.run);
                     if outage.has_spoken() {
                         let after = outage.lasted();
                         tracing::info!(target: "fanfare::redis", connection = role.name(), ?after, "connected again");
                     }
-                    return connection;
+                    return (connection, hello);
                 }
                 Err(trouble) => {
                     if outage.failed(&trouble) {
                         tracing::warn!(target: "fanfare::redis", connection = role.name(), error = %trouble, "cannot connect");
                     }
                     node.health.failed(&trouble);
+                    peer.queue(role).give_up();
                     if attempts.is_empty() {
                         sleep(outage.pause(false)).await;
                         attempts.push(attempt(node, peer, role));

@@ -22,6 +22,7 @@ pub(crate) struct Health {
     ingress: Ingress,
     links: Mutex<Links>,
     status: watch::Sender<Status>,
+    state: watch::Sender<BackendState>,
 }
 
 #[derive(Default)]
@@ -33,8 +34,8 @@ struct Links {
 }
 
 impl Health {
-    pub(crate) fn new(ingress: Ingress) -> Self {
-        Self { ingress, links: Mutex::default(), status: watch::Sender::default() }
+    pub(crate) fn new(ingress: Ingress, state: watch::Sender<BackendState>) -> Self {
+        Self { ingress, links: Mutex::default(), status: watch::Sender::default(), state }
     }
 
     pub(crate) fn watch(&self) -> watch::Receiver<Status> {
@@ -89,6 +90,9 @@ impl Health {
             status.is_up = is_up;
             has_changed
         });
+        if has_changed {
+            self.state.send_replace(if is_up { BackendState::Up } else { BackendState::Down });
+        }
         // Told under the lock, so that the core hears changes in their order.
         if has_changed && links.is_started && !links.is_over {
             // A core that has not heard of the outage would not look for what it missed.

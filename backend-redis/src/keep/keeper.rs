@@ -1,80 +1,69 @@
-//! Keeps the connections of one node to its servers.
+//! Keeps one connection of a server.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::Duration,
-};
+use std::sync::Arc;
 
 use redis::Value;
 use tokio::time::{sleep, timeout};
 
-use super::{Health, Peer, Role, establish::establish};
+use super::{Peer, Role, Servers, establish::establish, servers::subscribe};
 use crate::{
     error::Trouble,
-    log::Scripts,
-    names::Names,
-    receive::{Interests, Pushed, probe},
-    settings::{Settings, Topology},
-    wire::{self, Confirm, Expect, Lost, Retry, Subscribing, Watch, command},
+    receive::probe,
+    settings::Topology,
+    wire::{self, Confirm, Retry, Subscribing, Watch, command},
 };
 
 /// How many subscriptions are renewed at once.
 const RENEWED_AT_ONCE: usize = 1000;
 
-/// What all connections of one node share.
-pub(crate) struct Node {
-    pub(crate) settings: Arc<Settings>,
-    pub(crate) names: Arc<Names>,
-    pub(crate) scripts: Arc<Scripts>,
-    pub(crate) health: Health,
-    pub(crate) interests: Arc<Interests>,
-    pub(crate) pushed: Pushed,
-    pub(crate) id: fanfare_core::backend::NodeId,
-    pub(crate) probes: AtomicU64,
-}
+/// How many names are tried for a channel in a slot of one server. The probability that none fits is nil.
+const PROBE_NAMES: u32 = 100_000;
 
-impl Node {
+impl Servers {
     /// Keeps one connection of a server, for ever.
-    pub(crate) async fn keep(self: Arc<Self>, peer: Arc<Peer>, role: Role) {
+    pub(super) async fn keep(self: Arc<Self>, peer: Arc<Peer>, role: Role) {
+        let node = &self.node;
         loop {
-            let connection = establish(&self, &peer, role).await;
+            let (connection, hello) = establish(node, &peer, role).await;
             let queue = peer.queue(role);
             let watch = Watch {
                 ping: self.ping(role),
-                ping_every: self.settings.ping_every,
-                answer_within: self.settings.answer_within,
-                load: self.scripts.load(),
+                ping_every: node.settings.ping_every,
+                answer_within: node.settings.answer_within,
+                load: node.scripts.load(),
+                redirect: node.is_cluster().then(|| {
+                    let (servers, peer) = (self.clone(), peer.clone());
+                    Box::new(move || servers.redirect(&peer)) as Box<dyn Fn() + Send + Sync>
+                }),
             };
             let pushes = match role {
-                Role::Commands => None,
-                Role::Pushes => Some(&self.pushed as &dyn wire::Pushes),
+                Role::Commands => {
+                    node.runs.lock().insert(peer.id, hello.run);
+                    None
+                }
+                Role::Pushes => Some(&node.pushed as &dyn wire::Pushes),
             };
             queue.up();
-            let trouble = {
-                let serving = wire::run(connection, queue, pushes, &watch);
-                let using = self.use_connection(&peer, role);
-                tokio::select! {
-                    trouble = serving => trouble,
-                    trouble = using => trouble,
-                }
+            let trouble = tokio::select! {
+                trouble = wire::run(connection, queue, pushes, &watch) => trouble,
+                trouble = self.use_connection(&peer, role) => trouble,
             };
             // First the core knows, then those who wait hear that it failed.
-            self.health.failed(&trouble);
-            self.health.set(peer.id, role, false);
-            if role == Role::Pushes {
-                self.interests.forget();
+            node.health.failed(&trouble);
+            node.health.set(peer.id, role, false);
+            match role {
+                Role::Commands => drop(node.runs.lock().remove(&peer.id)),
+                Role::Pushes => node.interests.forget(|channel| self.owns(&peer, channel)),
             }
             queue.down();
+            self.stale.notify_one();
             tracing::warn!(target: "fanfare::redis", connection = role.name(), error = %trouble, "the connection is lost");
         }
     }
 
     /// What a connection is asked to see whether it is alive. Where the master can change, this is its role.
     fn ping(&self, role: Role) -> bytes::Bytes {
-        match (&self.settings.topology, role) {
+        match (&self.node.settings.topology, role) {
             (Topology::Sentinel { .. }, Role::Commands) => command("ROLE", [""; 0]),
             _ => command("PING", [""; 0]),
         }
@@ -87,25 +76,25 @@ impl Node {
         {
             return trouble;
         }
-        self.health.set(peer.id, role, true);
+        self.node.health.set(peer.id, role, true);
         match role {
             Role::Commands => std::future::pending().await,
             Role::Pushes => self.test(peer).await,
         }
     }
 
-    /// Subscribes to all that is wanted, and waits for each confirmation.
+    /// Subscribes to all that is wanted of this server, and waits for each confirmation.
     async fn renew(&self, peer: &Peer) -> Result<(), Trouble> {
-        let subscriptions = self.subscriptions(peer);
-        for some in subscriptions.chunks(RENEWED_AT_ONCE) {
+        for some in self.subscriptions(peer).chunks(RENEWED_AT_ONCE) {
             let asked: Vec<_> =
-                some.iter().map(|confirm| (confirm, change(peer, confirm.clone()))).collect();
+                some.iter().map(|confirm| (confirm, subscribe(peer, confirm.clone()))).collect();
             for (confirm, asked) in asked {
                 match asked.answer().await {
                     Ok(Value::ServerError(error)) => {
                         // Of this one the core hears when it asks itself.
                         let error = Trouble::of(&error);
                         tracing::warn!(target: "fanfare::redis", channel = &*confirm.channel, %error, "cannot subscribe");
+                        self.stale.notify_one();
                     }
                     Ok(_) => {}
                     Err(_) => return Err(Trouble::unavailable("the subscriptions could not be renewed")),
@@ -115,65 +104,71 @@ impl Node {
         Ok(())
     }
 
-    fn subscriptions(&self, _: &Peer) -> Vec<Confirm> {
-        let wanted = self.interests.wanted();
-        let channel = |channel: String| Confirm { what: Subscribing::Channel(true), channel: channel.into() };
-        let mut subscriptions = vec![channel(self.names.node(self.id)), channel(self.names.all())];
-        subscriptions.extend(wanted.topics.keys().map(|name| channel(self.names.topic(name))));
-        let mut globs: Vec<_> = wanted.patterns.iter().map(|pattern| self.names.glob(pattern)).collect();
-        globs.sort_unstable();
-        globs.dedup();
-        let pattern = |glob: String| Confirm { what: Subscribing::Pattern(true), channel: glob.into() };
-        subscriptions.extend(globs.into_iter().map(pattern));
+    fn subscriptions(&self, peer: &Peer) -> Vec<Confirm> {
+        let names = &self.node.names;
+        let wanted = self.node.interests.wanted();
+        let what = if self.node.is_cluster() { Subscribing::Shard(true) } else { Subscribing::Channel(true) };
+        let own = [names.node(self.node.id), names.all()].into_iter();
+        let channels = own.chain(wanted.topics.keys().map(|name| names.topic(name)));
+        let owned = channels.filter(|channel| self.owns(peer, channel));
+        let mut subscriptions: Vec<_> =
+            owned.map(|channel| Confirm { what, channel: channel.into() }).collect();
+        if self.is_first(peer) {
+            let mut globs: Vec<_> = wanted.patterns.iter().map(|pattern| names.glob(pattern)).collect();
+            globs.sort_unstable();
+            globs.dedup();
+            let pattern = |glob: String| Confirm { what: Subscribing::Pattern(true), channel: glob.into() };
+            subscriptions.extend(globs.into_iter().map(pattern));
+        }
         subscriptions
     }
 
     /// Sends something to ourselves again and again, and sees it come: a connection can be alive and deaf.
     async fn test(&self, peer: &Peer) -> Trouble {
-        let mut probed = self.pushed.probed.subscribe();
+        let settings = &self.node.settings;
+        let mut probed = self.node.pushed.probed.subscribe();
+        let mut channel: Option<String> = None;
         loop {
-            sleep(self.settings.ping_every).await;
-            let number = self.probes.fetch_add(1, Ordering::Relaxed) + 1;
-            let probe = probe(self.id, number);
-            let publish = command("PUBLISH", [self.names.node(self.id).as_bytes(), &probe]);
-            let answer = timeout(self.settings.answer_within, peer.commands.ask(publish).answer()).await;
-            match answer {
+            sleep(settings.ping_every).await;
+            let channel = match channel.as_ref().filter(|channel| self.owns(peer, channel)) {
+                Some(channel) => channel.clone(),
+                None => {
+                    let Some(found) = self.probe_channel(peer).await else { continue };
+                    channel.insert(found).clone()
+                }
+            };
+            let number = self.node.next_probe();
+            let probe = probe(self.node.id, peer.id, number);
+            let name = if self.node.is_cluster() { "SPUBLISH" } else { "PUBLISH" };
+            let publish = command(name, [channel.as_bytes(), &probe]);
+            let asked = peer.commands.hand_over(publish, wire::Expect::One, Retry::No, None);
+            match timeout(settings.answer_within, asked.answer()).await {
                 // Nobody is subscribed to our own channel.
                 Ok(Ok(Value::Int(0))) => {}
-                Ok(Ok(_)) => {
-                    let came = probed.wait_for(|highest| *highest >= number);
-                    if timeout(self.settings.answer_within, came).await.is_ok() {
+                Ok(Ok(Value::Int(_))) => {
+                    let came =
+                        probed.wait_for(|probed| probed.get(&peer.id).is_some_and(|highest| *highest >= number));
+                    if timeout(settings.answer_within, came).await.is_ok() {
                         continue;
                     }
                 }
-                // The other connection is in trouble, and knows it by itself.
-                Ok(Err(_)) | Err(_) => continue,
+                // The other connection is in trouble, and knows it by itself; or the slot has just been moved.
+                Ok(_) | Err(_) => continue,
             }
             return Trouble::unavailable("the connection is alive, but what is published does not arrive on it");
         }
     }
-}
 
-/// Changes a subscription.
-pub(crate) fn change(peer: &Peer, confirm: Confirm) -> wire::Asking {
-    let command = confirm.what.command(&confirm.channel);
-    peer.pushes.hand_over(command, Expect::Confirm(confirm), Retry::No)
-}
-
-/// What an unanswered command means where nothing was stored by it.
-pub(crate) fn lost(lost: Lost) -> Trouble {
-    match lost {
-        Lost::Full => Trouble::unavailable("too much waits for Redis already: publish less, or later"),
-        Lost::Unsent => Trouble::unavailable("Redis is away; the backend is trying to reach it"),
-        Lost::Unanswered => Trouble::unavailable("the connection to Redis broke before the answer came"),
+    /// A channel of ours that this server carries, subscribed to.
+    async fn probe_channel(&self, peer: &Peer) -> Option<String> {
+        let names = &self.node.names;
+        if !self.node.is_cluster() {
+            return Some(names.node(self.node.id));
+        }
+        let channel =
+            (0..PROBE_NAMES).map(|tag| names.probe(self.node.id, tag)).find(|channel| self.owns(peer, channel))?;
+        let confirm = Confirm { what: Subscribing::Shard(true), channel: channel.as_str().into() };
+        let asked = timeout(self.node.settings.answer_within, subscribe(peer, confirm).answer());
+        matches!(asked.await, Ok(Ok(Value::Okay))).then_some(channel)
     }
-}
-
-/// A time within which something has to have happened.
-pub(crate) async fn within<T>(
-    limit: Duration,
-    asked: impl Future<Output = Result<T, Trouble>>,
-) -> Result<T, Trouble> {
-    let late = || Trouble::unavailable(format!("Redis did not answer within {limit:?}"));
-    timeout(limit, asked).await.unwrap_or_else(|_| Err(late()))
 }

@@ -1,12 +1,16 @@
 //! Keeps connections: finds the server, connects, watches, and connects again.
 
+mod cluster;
 mod establish;
 mod health;
 mod keeper;
+mod node;
 mod outage;
 mod peer;
 mod sentinel;
+mod servers;
 
 pub(crate) use health::Health;
-pub(crate) use keeper::{Node, change, lost, within};
+pub(crate) use node::{Node, lost, within};
 pub(crate) use peer::{Peer, Role};
+pub(crate) use servers::Servers;

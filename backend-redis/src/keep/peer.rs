@@ -1,7 +1,5 @@
 //! One server, with the queues of its two connections.
 
-use parking_lot::Mutex;
-
 use crate::{
     settings::{Address, Settings},
     wire::Queue,
@@ -33,19 +31,22 @@ pub(crate) struct Peer {
     pub(crate) address: Option<Address>,
     pub(crate) commands: Queue,
     pub(crate) pushes: Queue,
-    /// The name of the server's run, as of the last connection.
-    run: Mutex<String>,
 }
 
 impl Peer {
     pub(crate) fn new(id: u32, address: Option<Address>, settings: &Settings) -> Self {
-        Self {
+        let peer = Self {
             id,
             address,
             commands: Queue::new(settings.buffer),
             pushes: Queue::new(None),
-            run: Mutex::default(),
+        };
+        if peer.address.is_some() {
+            // Somebody has sent us there with something in hand.
+            peer.commands.expect();
+            peer.pushes.expect();
         }
+        peer
     }
 
     pub(crate) fn queue(&self, role: Role) -> &Queue {
@@ -53,13 +54,5 @@ impl Peer {
             Role::Commands => &self.commands,
             Role::Pushes => &self.pushes,
         }
-    }
-
-    pub(crate) fn run(&self) -> String {
-        self.run.lock().clone()
-    }
-
-    pub(crate) fn set_run(&self, run: &str) {
-        *self.run.lock() = run.to_owned();
     }
 }

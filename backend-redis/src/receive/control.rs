@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! control  1 u8, node u64 (big-endian), the frame
-//! probe    2 u8, node u64, number u64
+//! probe    2 u8, node u64, server u32, number u64
 //! ```
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
@@ -15,7 +15,7 @@ const PROBE: u8 = 2;
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Control {
     Frame(NodeId, Bytes),
-    Probe(NodeId, u64),
+    Probe(NodeId, u32, u64),
 }
 
 pub(crate) fn frame(from: NodeId, frame: &[u8]) -> Bytes {
@@ -26,10 +26,11 @@ pub(crate) fn frame(from: NodeId, frame: &[u8]) -> Bytes {
     out.freeze()
 }
 
-pub(crate) fn probe(from: NodeId, number: u64) -> Bytes {
-    let mut out = BytesMut::with_capacity(17);
+pub(crate) fn probe(from: NodeId, server: u32, number: u64) -> Bytes {
+    let mut out = BytesMut::with_capacity(21);
     out.put_u8(PROBE);
     out.put_u64(from.value());
+    out.put_u32(server);
     out.put_u64(number);
     out.freeze()
 }
@@ -41,7 +42,7 @@ impl Control {
         let node = NodeId::new(bytes.try_get_u64().ok()?);
         match kind {
             FRAME => Some(Self::Frame(node, bytes)),
-            PROBE => Some(Self::Probe(node, bytes.try_get_u64().ok()?)),
+            PROBE => Some(Self::Probe(node, bytes.try_get_u32().ok()?, bytes.try_get_u64().ok()?)),
             _ => None,
         }
     }
@@ -56,7 +57,7 @@ mod tests {
         let node = NodeId::new(7);
         let told = Control::parse(frame(node, b"hello"));
         assert_eq!(told, Some(Control::Frame(node, Bytes::from_static(b"hello"))));
-        assert_eq!(Control::parse(probe(node, 3)), Some(Control::Probe(node, 3)));
+        assert_eq!(Control::parse(probe(node, 2, 3)), Some(Control::Probe(node, 2, 3)));
         for foreign in [&b""[..], b"hello", b"\x01short", b"\x02\0\0\0\0\0\0\0\x07short"] {
             assert_eq!(Control::parse(Bytes::copy_from_slice(foreign)), None, "{foreign:?}");
         }

@@ -116,9 +116,12 @@ impl Interests {
         }
     }
 
-    /// The connection is gone, and with it all that was confirmed.
-    pub(crate) fn forget(&self) {
-        *self.confirmed.lock() = Confirmed::default();
+    /// A connection is gone, and with it all that was confirmed on it: patterns, and the channels it had.
+    pub(crate) fn forget(&self, had: impl Fn(&str) -> bool) {
+        let mut confirmed = self.confirmed.lock();
+        let mut channels = std::mem::take(&mut confirmed.channels);
+        channels.retain(|channel| !had(channel));
+        *confirmed = Confirmed { channels, ..Confirmed::default() };
     }
 
     /// Whether a message is to be taken that came by a channel itself, or by a glob. Redis sends one copy for each
@@ -180,7 +183,7 @@ mod tests {
         assert!(interests.give_up(&pattern("chat.*")));
         interests.glob(&chat, false);
         assert_eq!(takes("chat.a"), [true, false, true]);
-        interests.forget();
+        interests.forget(|_| true);
         assert_eq!(takes("news"), [true, false, false]);
     }
 }

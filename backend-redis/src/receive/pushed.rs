@@ -1,7 +1,7 @@
 //! What a server pushes: told apart, decoded, and given on.
 
 use std::{
-    collections::{HashSet, VecDeque},
+    collections::{HashMap, HashSet, VecDeque},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -36,10 +36,11 @@ pub(crate) struct Pushed {
     interests: Arc<Interests>,
     lanes: Lanes,
     copies: Mutex<Copies>,
-    /// The highest number that came back of those this node sent itself.
-    pub(crate) probed: watch::Sender<u64>,
-    /// Channels that servers have given up without having been asked.
-    pub(crate) moved: watch::Sender<Vec<Arc<str>>>,
+    /// The highest number that came back of those this node sent itself, by server.
+    pub(crate) probed: watch::Sender<HashMap<u32, u64>>,
+    /// Channels that servers have given up without having been asked, and word that there are some.
+    pub(crate) given_up: Mutex<Vec<Arc<str>>>,
+    pub(crate) moved: watch::Sender<()>,
     foreign: AtomicU64,
     warned: Mutex<Option<Instant>>,
 }
@@ -59,7 +60,8 @@ impl Pushed {
             interests,
             lanes,
             copies: Mutex::default(),
-            probed: watch::Sender::new(0),
+            probed: watch::Sender::default(),
+            given_up: Mutex::default(),
             moved: watch::Sender::default(),
             foreign: AtomicU64::new(0),
             warned: Mutex::default(),
@@ -107,11 +109,10 @@ impl Pushed {
     fn control(&self, channel: &str, payload: Vec<u8>) {
         match Control::parse(payload.into()) {
             Some(Control::Frame(from, frame)) if from != self.node => self.ingress.control(from, frame),
-            Some(Control::Probe(from, number)) if from == self.node => {
-                self.probed.send_if_modified(|highest| {
-                    let is_higher = number > *highest;
+            Some(Control::Probe(from, server, number)) if from == self.node => {
+                self.probed.send_modify(|probed| {
+                    let highest = probed.entry(server).or_default();
                     *highest = number.max(*highest);
-                    is_higher
                 });
             }
             Some(_) => {}
@@ -140,7 +141,8 @@ impl Pushes for Pushed {
             Subscribing::Pattern(on) => self.interests.glob(&confirm.channel, on),
         }
         if !asked && confirm.what == Subscribing::Shard(false) {
-            self.moved.send_modify(|moved| moved.push(confirm.channel.clone()));
+            self.given_up.lock().push(confirm.channel.clone());
+            self.moved.send_replace(());
         }
     }
 }

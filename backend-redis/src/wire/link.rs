@@ -4,13 +4,15 @@ use std::{sync::atomic::Ordering, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
-use redis::{PushKind, Value};
+use redis::{PushKind, ServerError, Value};
 use tokio::{
     io::AsyncWriteExt,
     time::{Instant, sleep},
 };
 
-use super::{Confirm, Connection, Queue, Subscribing, command, connection::broken, value};
+use super::{
+    Confirm, Connection, Queue, Redirect, Subscribing, command, connection::broken, queue::Taken, value,
+};
 use crate::error::{Trouble, code};
 
 /// How much is written at once: bytes.
@@ -32,7 +34,12 @@ pub(crate) struct Watch {
     pub(crate) answer_within: Duration,
     /// What makes the scripts known, where a command was answered with `NOSCRIPT`.
     pub(crate) load: Vec<Bytes>,
+    /// Has commands redirected that do not belong to this server. Only a Cluster's server says so.
+    pub(crate) redirect: Option<Box<dyn Fn() + Send + Sync>>,
 }
+
+/// How long a slot may be left alone that is being moved.
+const LATER: Duration = Duration::from_millis(20);
 
 /// Serves a queue over a connection; says why it has ended.
 pub(crate) async fn run(
@@ -58,7 +65,16 @@ pub(crate) async fn run(
     let writing = async {
         let mut out = BytesMut::new();
         loop {
-            queue.take(&mut out, MAX_WRITE);
+            match (queue.take(&mut out, MAX_WRITE), &watch.redirect) {
+                (Taken::Redirects { later }, Some(redirect)) if out.is_empty() => {
+                    if later {
+                        sleep(LATER).await;
+                    }
+                    redirect();
+                    continue;
+                }
+                _ => {}
+            }
             if out.is_empty() {
                 queue.until_work().await;
                 continue;
@@ -114,14 +130,30 @@ fn take(value: Value, queue: &Queue, pushes: Option<&dyn Pushes>, watch: &Watch)
             Ok(())
         }
         value => {
-            let first = match &value {
-                Value::ServerError(error) if code(error) == "NOSCRIPT" => Some(watch.load.as_slice()),
+            let redirect = match &value {
+                Value::ServerError(error) => redirect(error, watch),
                 _ => None,
             };
-            queue.answer(value, first).map_err(|_| {
+            queue.answer(value, redirect).map_err(|_| {
                 Trouble::unavailable("the server gave an answer to nothing that was asked: the connection is given up")
             })
         }
+    }
+}
+
+/// Where a command belongs that was answered so, if the server has done nothing for it.
+fn redirect(error: &ServerError, watch: &Watch) -> Option<Redirect> {
+    let code = code(error);
+    if code == "NOSCRIPT" {
+        return Some(Redirect::Load(watch.load.clone()));
+    }
+    watch.redirect.as_ref()?;
+    let to = || error.details()?.split_once(' ');
+    match code {
+        "MOVED" => to().and_then(|(slot, to)| Some(Redirect::Moved(slot.parse().ok()?, to.to_owned()))),
+        "ASK" => to().map(|(_, to)| Redirect::Ask(to.to_owned())),
+        "TRYAGAIN" => Some(Redirect::Later),
+        _ => None,
     }
 }
 

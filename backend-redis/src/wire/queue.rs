@@ -24,6 +24,37 @@ pub(crate) struct Request {
     /// Who waits for the answer.
     pub(crate) reply: Option<oneshot::Sender<Answer>>,
     pub(crate) retry: Retry,
+    /// Where it belongs on a Cluster.
+    pub(crate) slot: Option<u16>,
+    /// It is for a slot that is just being moved to the server.
+    pub(crate) asking: bool,
+    /// An answer comes before its own.
+    skip: bool,
+}
+
+/// Allows the next command to use a slot that is being moved to the server.
+const ASKING: &[u8] = b"*1\r\n$6\r\nASKING\r\n";
+
+/// Where a command belongs that this server did not obey.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Redirect {
+    /// Here, when the scripts have been made known.
+    Load(Vec<Bytes>),
+    /// To another server, as everything of its slot: `host:port`.
+    Moved(u16, String),
+    /// To another server, this time: `host:port`.
+    Ask(String),
+    /// Here or elsewhere, in a moment.
+    Later,
+}
+
+/// What a connection is to do next.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Taken {
+    /// To send what was taken, or to wait where that is nothing.
+    Bytes,
+    /// To have commands redirected that do not belong here, in `Later`'s case after a moment.
+    Redirects { later: bool },
 }
 
 /// What may be done with a command that the server has not obeyed.
@@ -73,10 +104,25 @@ pub(crate) enum Lost {
     Unanswered,
 }
 
+impl Request {
+    pub(crate) fn fail(self, lost: Lost) {
+        if let Some(reply) = self.reply {
+            let _ = reply.send(Err(lost));
+        }
+    }
+}
+
 /// Waits for an answer. Dropping it takes nothing back.
 pub(crate) struct Asking(oneshot::Receiver<Answer>);
 
 impl Asking {
+    /// There is nobody to be asked.
+    pub(crate) fn nobody() -> Self {
+        let (reply, asking) = oneshot::channel();
+        let _ = reply.send(Err(Lost::Unsent));
+        Self(asking)
+    }
+
     pub(crate) async fn answer(self) -> Answer {
         self.0.await.unwrap_or(Err(Lost::Unanswered))
     }
@@ -97,12 +143,12 @@ struct State {
     waiting: VecDeque<Request>,
     sent: VecDeque<Request>,
     /// The server did nothing for these; they go again when nothing is on its way any more.
-    again: VecDeque<Request>,
-    /// What has to be said before they go again.
-    before_again: Vec<Bytes>,
+    again: VecDeque<(Request, Redirect)>,
     commands: usize,
     bytes: usize,
     is_up: bool,
+    /// There was no connection yet, and there may be one in a moment.
+    is_expected: bool,
     is_closed: bool,
 }
 
@@ -122,22 +168,18 @@ impl Queue {
         Self { state: Mutex::default(), work: Notify::new(), idle: Notify::new(), buffer }
     }
 
-    /// Hands over a command with one answer.
-    pub(crate) fn ask(&self, bytes: Bytes) -> Asking {
-        self.hand_over(bytes, Expect::One, Retry::No)
+    /// Hands over a command. An error arrives as the answer.
+    pub(crate) fn hand_over(&self, bytes: Bytes, expect: Expect, retry: Retry, slot: Option<u16>) -> Asking {
+        let (reply, asking) = oneshot::channel();
+        self.adopt(Request { bytes, expect, reply: Some(reply), retry, slot, asking: false, skip: false });
+        Asking(asking)
     }
 
-    /// Hands over a command. An error arrives as the answer.
-    pub(crate) fn hand_over(&self, bytes: Bytes, expect: Expect, retry: Retry) -> Asking {
-        let (reply, asking) = oneshot::channel();
-        let request = Request { bytes, expect, reply: Some(reply), retry };
-        let refused = self.put(request);
-        if let Some((request, lost)) = refused
-            && let Some(reply) = request.reply
-        {
-            let _ = reply.send(Err(lost));
+    /// Takes over a command.
+    pub(crate) fn adopt(&self, request: Request) {
+        if let Some((request, lost)) = self.put(request) {
+            request.fail(lost);
         }
-        Asking(asking)
     }
 
     fn put(&self, request: Request) -> Option<(Request, Lost)> {
@@ -145,7 +187,7 @@ impl Queue {
         let size = request.bytes.len();
         let (commands, bytes) = match self.buffer {
             _ if state.is_closed => return Some((request, Lost::Unsent)),
-            _ if state.is_up => (MAX_COMMANDS, MAX_BYTES),
+            _ if state.is_up || state.is_expected => (MAX_COMMANDS, MAX_BYTES),
             // Only what is published is held back: other calls are made anew by who made them.
             Some(buffer) if request.retry == Retry::Held => (buffer.messages, buffer.bytes),
             _ => return Some((request, Lost::Unsent)),
@@ -163,8 +205,7 @@ impl Queue {
 
     /// Asks whether the server is there.
     pub(crate) fn ping(&self, bytes: Bytes) {
-        let request = Request { bytes, expect: Expect::One, reply: None, retry: Retry::No };
-        self.state.lock().urgent.push_back(request);
+        self.state.lock().urgent.push_back(plain(bytes));
         self.work.notify_one();
     }
 
@@ -174,10 +215,14 @@ impl Queue {
     }
 
     /// Takes what is to be sent, up to a number of bytes; it counts as sent from now on.
-    pub(super) fn take(&self, out: &mut BytesMut, max: usize) {
+    pub(super) fn take(&self, out: &mut BytesMut, max: usize) -> Taken {
         let mut state = self.state.lock();
         let state = &mut *state;
-        let send = |sent: &mut VecDeque<Request>, request: Request, out: &mut BytesMut| {
+        let send = |sent: &mut VecDeque<Request>, mut request: Request, out: &mut BytesMut| {
+            request.skip = request.asking;
+            if request.asking {
+                out.extend_from_slice(ASKING);
+            }
             out.extend_from_slice(&request.bytes);
             sent.push_back(request);
         };
@@ -187,12 +232,18 @@ impl Queue {
         if !state.again.is_empty() {
             // What follows must not overtake them.
             if !state.sent.is_empty() {
-                return;
+                return Taken::Bytes;
             }
-            for bytes in std::mem::take(&mut state.before_again) {
-                send(&mut state.sent, Request { bytes, expect: Expect::One, reply: None, retry: Retry::No }, out);
+            let redirects = state.again.iter().map(|(_, redirect)| redirect);
+            if redirects.clone().any(|redirect| !matches!(redirect, Redirect::Load(_))) {
+                return Taken::Redirects { later: redirects.clone().any(|r| *r == Redirect::Later) };
             }
-            while let Some(request) = state.again.pop_back() {
+            if let Some((_, Redirect::Load(scripts))) = state.again.back() {
+                for bytes in scripts {
+                    send(&mut state.sent, plain(bytes.clone()), out);
+                }
+            }
+            while let Some((request, _)) = state.again.pop_back() {
                 state.waiting.push_front(request);
             }
         }
@@ -201,18 +252,36 @@ impl Queue {
         {
             send(&mut state.sent, request, out);
         }
+        Taken::Bytes
     }
 
-    /// Takes an answer. The server did nothing for a command whose answer says so: it goes again, after `first`.
-    pub(super) fn answer(&self, value: Value, first: Option<&[Bytes]>) -> Result<(), Unexpected> {
+    /// Takes out all that is not sent, in its order; what was redirected comes first.
+    pub(crate) fn drain(&self) -> Vec<(Request, Option<Redirect>)> {
+        let mut state = self.state.lock();
+        let state = &mut *state;
+        let again = state.again.drain(..).map(|(request, redirect)| (request, Some(redirect)));
+        let waiting = state.waiting.drain(..).map(|request| (request, None));
+        let drained: Vec<_> = again.chain(waiting).collect();
+        for (request, _) in &drained {
+            state.commands = state.commands.saturating_sub(1);
+            state.bytes = state.bytes.saturating_sub(request.bytes.len());
+        }
+        drained
+    }
+
+    /// Takes an answer. The server did nothing for a command whose answer redirects it, if that may go again.
+    pub(super) fn answer(&self, value: Value, redirect: Option<Redirect>) -> Result<(), Unexpected> {
         let mut state = self.state.lock();
         let request = state.sent.front_mut().ok_or(Unexpected)?;
-        if let Some(first) = first
+        if std::mem::take(&mut request.skip) {
+            return Ok(());
+        }
+        if let Some(redirect) = redirect
             && request.retry != Retry::No
         {
-            if let Some(request) = state.sent.pop_front() {
-                state.again.push_back(request);
-                state.before_again = first.to_vec();
+            if let Some(mut request) = state.sent.pop_front() {
+                request.asking = false;
+                state.again.push_back((request, redirect));
                 self.work.notify_one();
             }
             return Ok(());
@@ -241,14 +310,11 @@ impl Queue {
 
     /// Takes a confirmation. False where nobody asked for it.
     pub(super) fn confirm(&self, confirm: &Confirm) -> bool {
-        let state = self.state.lock();
-        match state.sent.front().map(|request| &request.expect) {
-            Some(Expect::Confirm(expected)) if expected == confirm => {
-                self.finish(state, Ok(Value::Okay));
-                true
-            }
-            _ => false,
+        let is_expected = self.expects(confirm);
+        if is_expected {
+            self.finish(self.state.lock(), Ok(Value::Okay));
         }
+        is_expected
     }
 
     fn finish(&self, mut state: parking_lot::MutexGuard<'_, State>, answer: Answer) {
@@ -274,21 +340,34 @@ impl Queue {
         !self.state.lock().sent.is_empty()
     }
 
+    /// The first connection is on its way: until it is there, or cannot be made, commands wait for it.
+    pub(crate) fn expect(&self) {
+        self.state.lock().is_expected = true;
+    }
+
+    /// The first connection could not be made.
+    pub(crate) fn give_up(&self) {
+        if self.state.lock().is_expected {
+            self.down();
+        }
+    }
+
     /// A connection serves the queue.
     pub(crate) fn up(&self) {
-        self.state.lock().is_up = true;
+        let mut state = self.state.lock();
+        (state.is_up, state.is_expected) = (true, false);
+        drop(state);
         self.work.notify_one();
     }
 
     /// No connection serves the queue any more. What was sent has no answer; what was not waits, where it may.
     pub(crate) fn down(&self) {
         let mut state = self.state.lock();
-        state.is_up = false;
+        (state.is_up, state.is_expected) = (false, false);
         state.urgent.clear();
-        state.before_again.clear();
         let mut lost: Vec<_> = state.sent.drain(..).map(|request| (request, Lost::Unanswered)).collect();
         // The server has said that it did nothing for these.
-        while let Some(request) = state.again.pop_back() {
+        while let Some((request, _)) = state.again.pop_back() {
             state.waiting.push_front(request);
         }
         let held: VecDeque<_> = std::mem::take(&mut state.waiting);
@@ -311,9 +390,7 @@ impl Queue {
         }
         drop(state);
         for (request, why) in lost {
-            if let Some(reply) = request.reply {
-                let _ = reply.send(Err(why));
-            }
+            request.fail(why);
         }
         self.idle.notify_waiters();
     }
@@ -341,6 +418,11 @@ impl Queue {
     }
 }
 
+/// A command of the connection itself.
+fn plain(bytes: Bytes) -> Request {
+    Request { bytes, expect: Expect::One, reply: None, retry: Retry::No, slot: None, asking: false, skip: false }
+}
+
 #[cfg(test)]
 mod tests {
     use futures_util::FutureExt;
@@ -349,7 +431,7 @@ mod tests {
 
     fn sent(queue: &Queue) -> Vec<u8> {
         let mut out = BytesMut::new();
-        queue.take(&mut out, 1 << 16);
+        let _ = queue.take(&mut out, 1 << 16);
         out.to_vec()
     }
 
@@ -358,7 +440,15 @@ mod tests {
     }
 
     fn publish(queue: &Queue, text: &'static str) -> Asking {
-        queue.hand_over(bytes(text), Expect::One, Retry::Held)
+        queue.hand_over(bytes(text), Expect::One, Retry::Held, None)
+    }
+
+    fn ask(queue: &Queue, text: &'static str) -> Asking {
+        queue.hand_over(bytes(text), Expect::One, Retry::No, None)
+    }
+
+    fn load() -> Option<Redirect> {
+        Some(Redirect::Load(vec![bytes("L")]))
     }
 
     fn state_of(asking: Asking) -> Option<Answer> {
@@ -381,7 +471,7 @@ mod tests {
     #[test]
     fn a_buffer_holds_back_what_is_published_and_no_more_than_it_may() {
         let queue = Queue::new(Some(Buffer { messages: 2, bytes: 100 }));
-        assert_eq!(state_of(queue.ask(bytes("history"))), Some(Err(Lost::Unsent)));
+        assert_eq!(state_of(ask(&queue, "history")), Some(Err(Lost::Unsent)));
         let a = publish(&queue, "a");
         let _b = publish(&queue, "b");
         assert_eq!(state_of(publish(&queue, "c")), Some(Err(Lost::Full)));
@@ -398,12 +488,30 @@ mod tests {
         let [_a, _b, _c] = ["a", "b", "c"].map(|text| publish(&queue, text));
         assert_eq!(sent(&queue), b"abc");
         // The server knows the script of none of them.
-        queue.answer(Value::Nil, Some(&[bytes("L")])).unwrap();
+        queue.answer(Value::Nil, load()).unwrap();
         let _d = publish(&queue, "d");
         assert_eq!(sent(&queue), b"", "b and c are still on their way");
-        queue.answer(Value::Nil, Some(&[bytes("L")])).unwrap();
-        queue.answer(Value::Nil, Some(&[bytes("L")])).unwrap();
+        queue.answer(Value::Nil, load()).unwrap();
+        queue.answer(Value::Nil, load()).unwrap();
         assert_eq!(sent(&queue), b"Labcd");
+    }
+
+    #[test]
+    fn what_was_redirected_is_taken_out_in_its_order() {
+        let queue = Queue::new(None);
+        queue.up();
+        let [_a, _b, _c] = ["a", "b", "c"].map(|text| publish(&queue, text));
+        let _ = sent(&queue);
+        let moved = Redirect::Moved(7, "h:1".into());
+        queue.answer(Value::Nil, Some(moved.clone())).unwrap();
+        queue.answer(Value::Okay, None).unwrap();
+        let _d = publish(&queue, "d");
+        assert_eq!(sent(&queue), b"", "c is still on its way");
+        queue.answer(Value::Nil, Some(Redirect::Later)).unwrap();
+        assert_eq!(queue.take(&mut BytesMut::new(), 1 << 16), Taken::Redirects { later: true });
+        let drained = queue.drain();
+        let drained: Vec<_> = drained.iter().map(|(request, to)| (&request.bytes[..], to.clone())).collect();
+        assert_eq!(drained, [(&b"a"[..], Some(moved)), (b"c", Some(Redirect::Later)), (b"d", None)]);
     }
 
     #[test]
@@ -418,7 +526,7 @@ mod tests {
     fn a_confirmation_that_nobody_asked_for_answers_nothing() {
         let queue = Queue::new(None);
         queue.up();
-        let asking = queue.ask(bytes("PING"));
+        let asking = ask(&queue, "PING");
         let _ = sent(&queue);
         let moved = Confirm { what: Subscribing::Shard(false), channel: "t".into() };
         assert!(!queue.confirm(&moved));

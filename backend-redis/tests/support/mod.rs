@@ -1,6 +1,8 @@
 //! A server of its own behind a proxy, for each test.
 #![allow(dead_code, unreachable_pub)]
 
+pub mod law;
+
 use fanfare_core::topic::TopicName;
 use fanfare_redis::{RedisBackend, RedisBuilder};
 use fanfare_testkit::{

@@ -1,0 +1,79 @@
+//! What all connections of one node share.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use fanfare_core::backend::NodeId;
+use parking_lot::Mutex;
+use tokio::time::timeout;
+
+use super::Health;
+use crate::{
+    error::Trouble,
+    log::{Runs, Scripts},
+    names::Names,
+    receive::{Interests, Lanes, Pushed},
+    settings::{Settings, Topology},
+    wire::Lost,
+};
+
+/// What all connections of one node share.
+pub(crate) struct Node {
+    pub(crate) id: NodeId,
+    pub(crate) settings: Arc<Settings>,
+    pub(crate) names: Arc<Names>,
+    pub(crate) scripts: Arc<Scripts>,
+    pub(crate) health: Health,
+    pub(crate) interests: Arc<Interests>,
+    pub(crate) lanes: Lanes,
+    pub(crate) pushed: Pushed,
+    pub(crate) probes: AtomicU64,
+    /// The runs of the servers that are up, by server.
+    pub(crate) runs: Mutex<HashMap<u32, String>>,
+}
+
+impl Node {
+    pub(crate) fn is_cluster(&self) -> bool {
+        matches!(self.settings.topology, Topology::Cluster(_))
+    }
+
+    /// The number of the next probe.
+    pub(crate) fn next_probe(&self) -> u64 {
+        self.probes.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    pub(crate) fn runs(&self, peer: u32) -> Runs {
+        let runs = self.runs.lock();
+        let this = runs.get(&peer).cloned().unwrap_or_default();
+        let mut all = String::with_capacity(runs.len() * 41);
+        for run in runs.values() {
+            all.push_str(run);
+            all.push(',');
+        }
+        Runs { this, all }
+    }
+}
+
+/// What an unanswered command means where nothing was stored by it.
+pub(crate) fn lost(lost: Lost) -> Trouble {
+    match lost {
+        Lost::Full => Trouble::unavailable("too much waits for Redis already: publish less, or later"),
+        Lost::Unsent => Trouble::unavailable("Redis is away; the backend is trying to reach it"),
+        Lost::Unanswered => Trouble::unavailable("the connection to Redis broke before the answer came"),
+    }
+}
+
+/// A time within which something has to have happened.
+pub(crate) async fn within<T>(
+    limit: Duration,
+    asked: impl Future<Output = Result<T, Trouble>>,
+) -> Result<T, Trouble> {
+    let late = || Trouble::unavailable(format!("Redis did not answer within {limit:?}"));
+    timeout(limit, asked).await.unwrap_or_else(|_| Err(late()))
+}

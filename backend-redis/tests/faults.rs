@@ -1,0 +1,252 @@
+//! What a server and a network can do to a backend: each is noticed, each ends, and the law holds meanwhile.
+
+mod support;
+
+use std::time::Duration;
+
+use fanfare_core::backend::BackendState;
+use fanfare_testkit::{
+    proxy::{ChaosProxy, Direction},
+    server::Program,
+};
+use support::{
+    Setup,
+    law::{EPHEMERAL, PATIENCE, World},
+};
+use tokio::time::{sleep, timeout};
+
+/// How often what is quick is done.
+const ROUNDS: usize = 100;
+
+/// A server, and a world in front of it; both brokers use the proxy.
+async fn world() -> Option<(Setup, World)> {
+    let setup = Setup::start(Program::Redis).await?;
+    let world = World::start(setup.builder(), setup.builder()).await;
+    Some((setup, world))
+}
+
+/// The end leaves nothing behind.
+async fn end(setup: &Setup, world: World, fault: &str) {
+    world.end(fault).await;
+    let gone = timeout(PATIENCE, setup.proxy.until_connections(|count| count == 0)).await;
+    assert!(gone.is_ok(), "{} connections are left", setup.proxy.connections());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn restarts() {
+    let Some((mut setup, world)) = world().await else { return };
+    for _ in 0..3 {
+        sleep(Duration::from_millis(300)).await;
+        setup.server.stop().await.expect("a signal");
+        world.noticed("restart").await;
+        setup.server.restart().await.expect("a server");
+        world.back("restart").await;
+        world.check().await;
+    }
+    end(&setup, world, "restart").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn kill_9() {
+    let Some((mut setup, world)) = world().await else { return };
+    for _ in 0..3 {
+        sleep(Duration::from_millis(300)).await;
+        setup.server.kill();
+        world.noticed("kill -9").await;
+        setup.server.restart().await.expect("a server");
+        world.back("kill -9").await;
+        world.check().await;
+    }
+    end(&setup, world, "kill -9").await;
+}
+
+/// A server that saves now and then comes back with an older log: what it has forgotten must not pass for what comes next.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn kill_9_of_a_server_that_loses_the_end_of_its_log() {
+    let Some(mut setup) = Setup::with(Program::Redis, &["save 3600 1"]).await else { return };
+    let world = World::start(setup.builder(), setup.builder()).await;
+    for _ in 0..3 {
+        sleep(Duration::from_millis(200)).await;
+        let _: String = setup.tell(&["SAVE"]).await;
+        sleep(Duration::from_millis(200)).await;
+        setup.server.kill();
+        world.noticed("kill -9 with an old file").await;
+        setup.server.restart().await.expect("a server");
+        world.back("kill -9 with an old file").await;
+        world.check().await;
+    }
+    end(&setup, world, "kill -9 with an old file").await;
+}
+
+async fn blackhole(seconds: u64) {
+    let Some((setup, world)) = world().await else { return };
+    for _ in 0..3 {
+        sleep(Duration::from_millis(300)).await;
+        setup.proxy.blackhole();
+        let (noticed, ()) =
+            tokio::join!(world.noticed("blackhole"), sleep(Duration::from_secs(seconds)));
+        let () = noticed;
+        setup.proxy.heal();
+        world.back("blackhole").await;
+        world.check().await;
+    }
+    end(&setup, world, "blackhole").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn blackhole_for_15_s() {
+    blackhole(15).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn refused_for_10_s() {
+    let Some((setup, world)) = world().await else { return };
+    for _ in 0..3 {
+        sleep(Duration::from_millis(300)).await;
+        setup.proxy.refuse();
+        world.noticed("refuse").await;
+        sleep(Duration::from_secs(10)).await;
+        setup.proxy.heal();
+        world.back("refuse").await;
+        world.check().await;
+    }
+    end(&setup, world, "refuse").await;
+}
+
+/// Slow is not gone.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn latency_of_500_ms() {
+    let Some((setup, world)) = world().await else { return };
+    for _ in 0..3 {
+        setup.proxy.latency(Duration::from_millis(500));
+        sleep(Duration::from_secs(6)).await;
+        assert_eq!(*world.listener.backend_state().borrow(), BackendState::Up, "slow is not gone");
+        world.check().await;
+        setup.proxy.heal();
+        world.check().await;
+    }
+    // A connection can also be made over a slow network.
+    setup.proxy.latency(Duration::from_millis(500));
+    setup.proxy.reset();
+    world.noticed("reset over a slow network").await;
+    World::until_state(&world.listener, BackendState::Up).await;
+    setup.proxy.heal();
+    end(&setup, world, "latency").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn resets() {
+    let Some((setup, world)) = world().await else { return };
+    for round in 0..ROUNDS {
+        sleep(Duration::from_millis(fastrand::u64(0..100))).await;
+        setup.proxy.reset();
+        World::until_state(&world.listener, BackendState::Down).await;
+        World::until_state(&world.listener, BackendState::Up).await;
+        if round % 10 == 0 {
+            world.check().await;
+        }
+    }
+    end(&setup, world, "reset").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn subscribers_are_killed() {
+    let Some((setup, world)) = world().await else { return };
+    for round in 0..ROUNDS {
+        sleep(Duration::from_millis(fastrand::u64(0..100))).await;
+        assert_eq!(setup.kill_subscribers().await, 2);
+        World::until_state(&world.listener, BackendState::Down).await;
+        World::until_state(&world.listener, BackendState::Up).await;
+        World::until_state(&world.publisher, BackendState::Up).await;
+        if round % 10 == 0 {
+            world.check().await;
+        }
+    }
+    end(&setup, world, "CLIENT KILL").await;
+}
+
+/// What a node does not read in time the server throws away, and the connection with it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn output_buffer_kick() {
+    let lines = ["client-output-buffer-limit pubsub 1mb 0 0"];
+    let Some(setup) = Setup::with(Program::Redis, &lines).await else { return };
+    let other = ChaosProxy::start(setup.server.addr()).await.expect("a proxy");
+    let url = setup.url(support::PASSWORD, "").replace(&setup.proxy.addr().to_string(), &other.addr().to_string());
+    let world = World::start(fanfare_redis::RedisBackend::builder(url), setup.builder()).await;
+    for _ in 0..3 {
+        sleep(Duration::from_millis(300)).await;
+        setup.proxy.half_open(Direction::ToClient);
+        let before = kicked(&setup).await;
+        let filler = "x".repeat(60_000);
+        let channel = format!("fanfare:0:topic:{{{EPHEMERAL}}}");
+        while kicked(&setup).await == before {
+            let _: i64 = setup.tell(&["PUBLISH", &channel, &filler]).await;
+        }
+        let noticed = World::until_state(&world.listener, BackendState::Down).await;
+        assert!(noticed < support::law::NOTICED, "{noticed:?}");
+        setup.proxy.heal();
+        world.back("output buffer").await;
+        world.check().await;
+    }
+    end(&setup, world, "output buffer").await;
+    drop(other);
+}
+
+async fn kicked(setup: &Setup) -> u64 {
+    let info: String = setup.tell(&["INFO", "stats"]).await;
+    let line = info.lines().find_map(|line| line.strip_prefix("client_output_buffer_limit_disconnections:"));
+    line.and_then(|count| count.trim().parse().ok()).expect("a count")
+}
+
+/// A connection can be alive and deaf: only what comes back shows that the way is open.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_deaf_connection_is_noticed() {
+    let Some(setup) = Setup::start(Program::Redis).await else { return };
+    let world = World::start(setup.builder(), setup.builder()).await;
+    let users = ["ACL", "SETUSER", "default", "resetchannels"];
+    let _: String = setup.tell(&users).await;
+    // Whoever may not listen any more is thrown out; the next connection is refused its channels.
+    World::until_state(&world.listener, BackendState::Down).await;
+    let _: String = setup.tell(&["ACL", "SETUSER", "default", "allchannels"]).await;
+    World::until_state(&world.listener, BackendState::Up).await;
+    World::until_state(&world.publisher, BackendState::Up).await;
+    end(&setup, world, "deaf").await;
+}
+
+/// With a buffer, what is published in an outage is sent after it, in order.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_buffer_holds_back_what_is_published() {
+    let Some(setup) = Setup::start(Program::Redis).await else { return };
+    let patient = || setup.builder().publish_buffer(1000, 1 << 20).publish_within(PATIENCE);
+    let publisher = support::law::broker(patient()).await;
+    let listener = support::law::broker(setup.builder()).await;
+    let mut subscription = listener.subscribe("logged.t").await.expect("a subscription");
+    setup.proxy.refuse();
+    World::until_state(&publisher, BackendState::Down).await;
+    let held: Vec<_> = (0..1000)
+        .map(|n: u32| tokio::spawn(publisher.publish("logged.t", n.to_string()).into_future()))
+        .collect();
+    tokio::task::yield_now().await;
+    sleep(Duration::from_millis(200)).await;
+    let over = timeout(PATIENCE, publisher.publish("logged.t", "one too many").into_future()).await;
+    assert!(over.expect("an answer at once").is_err());
+    setup.proxy.heal();
+    for publish in held {
+        publish.await.expect("a task").expect("it is sent when the server is back");
+    }
+    let mut got = Vec::new();
+    while got.len() < 1000 {
+        match timeout(PATIENCE, subscription.recv()).await.expect("a message") {
+            Some(fanfare_core::subscription::Delivery::Message(message)) => {
+                got.push(message.message().payload().as_str().expect("text").to_owned());
+            }
+            Some(_) => {}
+            None => panic!("the subscription has ended"),
+        }
+    }
+    got.sort_by_key(|text| text.parse::<u32>().expect("a number"));
+    assert_eq!(got, (0..1000).map(|n| n.to_string()).collect::<Vec<_>>());
+    for broker in [publisher, listener] {
+        broker.drain(Duration::from_secs(5)).await;
+    }
+}
