@@ -18,23 +18,39 @@ async fn readme() -> (App, Relay) {
     (app, relay)
 }
 
-/// The commands of a page about the README's program, on port 3000.
-async fn commands_of(path: &str) {
-    if found("websocat").is_none() {
-        return;
-    }
-    let (_app, relay) = readme().await;
+/// The commands of a page about a program that is said to listen on port 3000, and does where a relay listens for it.
+async fn run_commands(path: &str, relay: &Relay) {
     let folder = tempfile::tempdir().unwrap();
     let mut shell = Shell::new(folder.path(), "");
     shell.changes.push(("127.0.0.1:3000".into(), relay.address.clone()));
-    shell.relay = Some(&relay);
+    shell.relay = Some(relay);
     shell.run(blocks(&page(path)).into_iter().flatten()).await;
     shell.end().await;
+}
+
+/// The commands of a page about the README's program.
+async fn commands_of(path: &str) {
+    if found("websocat").is_some() {
+        let (_app, relay) = readme().await;
+        run_commands(path, &relay).await;
+    }
 }
 
 #[tokio::test]
 async fn the_readmes_commands_do_what_it_says() {
     commands_of("README.md").await;
+}
+
+#[tokio::test]
+async fn the_protocols_commands_do_what_it_says() {
+    commands_of("PROTOCOL.md").await;
+}
+
+#[tokio::test]
+async fn the_dashboards_commands_do_what_it_says() {
+    let dashboard = App::example("dashboard");
+    let relay = Relay::to(dashboard.address()).await;
+    run_commands("examples/dashboard/README.md", &relay).await;
 }
 
 #[tokio::test]
@@ -91,21 +107,30 @@ fn the_programs_of_the_guides_are_those_that_are_run() {
     assert_eq!(shown, program);
 }
 
-/// What is in a block that nobody runs can be wrong for years.
+/// What nobody runs can be wrong for years.
 #[test]
 fn every_command_that_talks_to_a_server_is_run() {
-    let guides = std::fs::read_dir(root("docs")).unwrap().map(|entry| entry.unwrap().path());
-    let guides = guides.filter(|path| path.extension().is_some_and(|extension| extension == "md"));
-    for path in guides.chain([root("README.md")]) {
-        let page = std::fs::read_to_string(&path).unwrap();
-        for word in ["", "sh", "text", "shell", "bash"] {
-            for block in fenced(&page, word) {
-                assert!(
-                    !block.contains("curl ") && !block.contains("websocat "),
-                    "{}: {block}",
-                    path.display()
-                );
+    let mut pages = vec![root("README.md"), root("PROTOCOL.md")];
+    for entry in std::fs::read_dir(root("docs")).unwrap() {
+        pages.push(entry.unwrap().path());
+    }
+    for entry in std::fs::read_dir(root("examples")).unwrap() {
+        pages.push(entry.unwrap().path().join("README.md"));
+    }
+    pages.retain(|page| page.is_file() && page.extension().is_some_and(|extension| extension == "md"));
+    assert!(pages.len() > 5, "{pages:?}");
+    for path in pages {
+        let mut language = None;
+        for line in std::fs::read_to_string(&path).unwrap().lines() {
+            match line.strip_prefix("```") {
+                Some(_) if language.is_some() => language = None,
+                Some(word) => language = Some(word.to_owned()),
+                None => {}
             }
+            let command = line.trim_start();
+            let shown = language.is_some() || command.len() + 4 <= line.len();
+            let talks = command.starts_with("curl ") || command.starts_with("websocat ");
+            assert!(!(shown && talks), "{}: {line}", path.display());
         }
     }
 }

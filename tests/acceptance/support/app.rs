@@ -2,13 +2,14 @@
 
 use std::{
     io::{BufRead, BufReader},
+    path::Path,
     process::{Child, Command, ExitStatus, Stdio},
     time::{Duration, Instant},
 };
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::{PATIENCE, free};
+use super::{PATIENCE, free, root};
 
 /// A process of `app/main.rs`, killed when dropped.
 pub(crate) struct App {
@@ -44,6 +45,17 @@ impl App {
         });
         let addresses = addresses.collect();
         Self { child, addresses }
+    }
+
+    /// The program of an example, on a free port.
+    pub(crate) fn example(name: &str) -> Self {
+        let mut build = Command::new(env!("CARGO"));
+        build.args(["build", "--quiet", "--package", name, "--bin", name]).current_dir(root("."));
+        assert!(build.status().unwrap().success(), "{name} does not build");
+        // Beside the program of the tests' own, whatever the profile.
+        let target = Path::new(env!("CARGO_BIN_EXE_acceptance-app")).parent().unwrap().parent().unwrap();
+        let mut command = Command::new(target.join("debug").join(name));
+        Self::spawn(command.args(["--listen", "127.0.0.1:0"]))
     }
 
     /// A program that takes the address on which it is to listen as its one argument, and says nothing.
