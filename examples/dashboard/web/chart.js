@@ -1,6 +1,6 @@
 /** Lines over time, with axes, gaps that are gaps, and a readout at the cursor. */
 
-import { axis, axisText, clock, format, text, timeAxis, unitName } from "./scale.js";
+import { axis, axisText, clock, text, timeAxis, unitName } from "./scale.js";
 import { make, repeat, set, trace } from "./svg.js";
 
 const MARGIN = { left: 46, right: 10, top: 10, bottom: 22 };
@@ -51,8 +51,7 @@ export class Chart {
     this.element = make("figure", { class: "card chart" }, make("figcaption", {}, title, make("ul", { class: "legend" }, ...legend)), this.plot);
 
     const point = (event) => on.point((event.offsetX - MARGIN.left) / this.#innerWidth);
-    this.plot.addEventListener("pointermove", point);
-    this.plot.addEventListener("pointerdown", point);
+    for (const type of ["pointermove", "pointerdown"]) this.plot.addEventListener(type, point);
     this.plot.addEventListener("pointerleave", (event) => event.pointerType === "mouse" && on.leave());
     this.plot.addEventListener("keydown", (event) => on.key(event));
     this.plot.addEventListener("focus", () => this.#label());
@@ -162,8 +161,8 @@ export class Chart {
 
 function reading(value, unit) {
   if (Array.isArray(value) && value.length) {
-    const [low, high] = [Math.min(...value), Math.max(...value)];
-    return low === high ? text(high, unit) : `${format(low, unit).number}\u2013${text(high, unit)}`;
+    const [low, high] = [Math.min(...value), Math.max(...value)].map((value) => text(value, unit));
+    return low === high ? high : `${low}\u2013${high}`;
   }
   return typeof value === "number" ? text(value, unit) : "\u2013";
 }

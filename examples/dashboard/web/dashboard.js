@@ -29,14 +29,10 @@ const feed = new Feed((after) => (after ? `${stream}&after=${encodeURIComponent(
     if (isCaughtUp) model.heardAt(time);
     if (topic === about.now) model.set(key, data, time);
     if (topic === about.past) model.add(time, data);
-    if (topic === about.past) schedule();
+    schedule();
   },
-  gap({ topic, gap }) {
-    if (topic === about.past) model.break(gap.reason);
-  },
-  live({ topic }) {
-    if (topic === about.past) isCaughtUp = true;
-  },
+  gap: ({ topic, gap }) => topic === about.past && model.break(gap.reason),
+  live: ({ topic }) => (isCaughtUp ||= topic === about.past),
   state(state) {
     if (state !== "open") isCaughtUp = false;
     schedule();
@@ -154,11 +150,10 @@ theme(localStorage.getItem("theme") ?? "auto");
 $("theme").addEventListener("click", () => theme(THEMES[(THEMES.indexOf(document.documentElement.dataset.theme) + 1) % THEMES.length]));
 
 async function load(url) {
-  for (;;) {
-    const answer = await fetch(url).catch(() => undefined);
-    if (answer?.ok) return answer.json();
-    await new Promise((resolve) => setTimeout(resolve, 2_000));
-  }
+  const answer = await fetch(url).catch(() => undefined);
+  if (answer?.ok) return answer.json();
+  await new Promise((resolve) => setTimeout(resolve, 2_000));
+  return load(url);
 }
 
 /** For tests, and for who is curious. */

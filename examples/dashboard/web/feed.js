@@ -14,9 +14,8 @@ const MESSAGES = ["message", "$gap", "$live", "$cursor", "$close"];
 export class Feed {
   /** `connecting`, `open`, `closing` (the server said that it ends) or `lost`. */
   state = "connecting";
-  /** When the state began, and when something was heard, by this machine's clock. */
+  /** When the state began, by this machine's clock. */
   since = Date.now();
-  heard = Date.now();
   #url;
   #on;
   #cursor;
@@ -29,11 +28,16 @@ export class Feed {
     this.#url = url;
     this.#on = on;
     this.#open();
-    addEventListener("online", () => this.#open());
+    addEventListener("online", () => this.#reopen());
+  }
+
+  #reopen() {
+    this.#source.close();
+    this.#enter("lost");
+    this.#open();
   }
 
   #open() {
-    this.#source?.close();
     const source = (this.#source = new EventSource(this.#url(this.#cursor)));
     source.onopen = () => this.#opened();
     source.onerror = () => this.#failed(source);
@@ -48,7 +52,6 @@ export class Feed {
   }
 
   #receive(event) {
-    this.heard = Date.now();
     if (event.lastEventId) this.#cursor = event.lastEventId;
     this.#reopenAfter(PATIENCE);
     const frame = JSON.parse(event.data);
@@ -63,13 +66,21 @@ export class Feed {
     if (source.readyState !== EventSource.CLOSED) return this.#reopenAfter(PATIENCE);
     // An error for an answer: the browser leaves it at that.
     this.#enter("lost");
+    this.#forgetCursorIfRefused();
     this.#reopenAfter(this.#delay);
     this.#delay = Math.min(this.#delay * 2, LONGEST_DELAY);
   }
 
+  /** The server may be another one by now, to which the cursor means nothing. An `EventSource` does not tell, so ask again. */
+  async #forgetCursorIfRefused() {
+    const cursor = this.#cursor;
+    const answer = await fetch(this.#url(cursor), { method: "HEAD" }).catch(() => undefined);
+    if (answer?.status === 400 && this.#cursor === cursor) this.#cursor = undefined;
+  }
+
   #reopenAfter(milliseconds) {
     clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => this.#open(), milliseconds);
+    this.#timer = setTimeout(() => this.#reopen(), milliseconds);
   }
 
   #enter(state) {

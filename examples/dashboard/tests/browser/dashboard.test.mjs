@@ -159,12 +159,18 @@ describe("the dashboard", { skip: !executable && "no Chromium", timeout: 240_000
     assert.ok((await first.line("delivered")).at(-1).at(-1)[0] < end, "the axis moves on");
     assert.match(await first.page.textContent("#words"), /^silent for \d+\u202fs$/);
     await first.page.waitForFunction(() => dashboard.model.gaps(0).at(-1)?.to - dashboard.model.gaps(0).at(-1)?.from > 8_000);
+    await first.page.evaluate(() => scrollTo(0, 0));
     await first.shot("stale");
 
+    // In the end the page gives the connection up, and the next one goes on where it stopped.
+    const asked = first.page.waitForRequest(/events.*after=/);
+    await first.state("lost");
+    await asked;
     server.resume();
     await first.state("live");
     await first.page.waitForFunction(() => !document.querySelector(".stale"));
-    const { gaps } = await first.model();
+    const { gaps, samples } = await first.model();
+    assert.ok(samples.every(({ time }, index) => index === 0 || time > samples[index - 1].time));
     assert.equal(gaps.length, 1);
     assert.ok(gaps[0].to - gaps[0].from > 8_000 && !gaps[0].open);
     assert.equal((await first.line("delivered")).length, 2);
@@ -197,6 +203,7 @@ describe("the dashboard", { skip: !executable && "no Chromium", timeout: 240_000
     }
     assert.equal(await first.page.locator(".chart:first-child .gap").count(), 2);
 
+    await first.page.evaluate(() => scrollTo(0, 0));
     // At the cursor the gap says why it is there.
     const { x, width } = await first.page.locator(".chart:first-child .gap").last().boundingBox();
     const { y } = await first.page.locator(".plot").first().boundingBox();

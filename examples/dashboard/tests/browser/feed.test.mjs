@@ -36,19 +36,23 @@ class FakeEventSource extends EventTarget {
 }
 
 describe("the feed", () => {
-  let feed, got, online;
+  let feed, got, online, status;
 
   beforeEach(() => {
     mock.timers.enable({ apis: ["setTimeout", "Date"], now: 1_732_175_000_000 });
     FakeEventSource.all = [];
     globalThis.EventSource = FakeEventSource;
     globalThis.addEventListener = (type, run) => (online = run);
+    globalThis.fetch = async (url, { method }) => (asked.push(`${method} ${url}`), { status });
+    status = 503;
+    asked.length = 0;
     got = [];
     const on = Object.fromEntries(["message", "gap", "live", "state"].map((name) => [name, (what) => got.push([name, what])]));
     feed = new Feed((after) => `events?after=${after}`, on);
   });
   afterEach(() => mock.timers.reset());
 
+  const asked = [];
   const opened = () => FakeEventSource.all.length;
 
   test("tells what comes, and how it is doing", () => {
@@ -95,6 +99,20 @@ describe("the feed", () => {
     assert.equal(opened(), 8);
   });
 
+  test("begins anew when the server does not know its cursor", async () => {
+    FakeEventSource.last.push("message", {}, "c:7");
+    FakeEventSource.last.fail({ final: true });
+    await new Promise(setImmediate);
+    mock.timers.tick(1_000);
+    assert.equal(FakeEventSource.last.url, "events?after=c:7", "a server that is busy knows it");
+    status = 400;
+    FakeEventSource.last.fail({ final: true });
+    await new Promise(setImmediate);
+    mock.timers.tick(2_000);
+    assert.equal(FakeEventSource.last.url, "events?after=undefined");
+    assert.deepEqual(asked, ["HEAD events?after=c:7", "HEAD events?after=c:7"]);
+  });
+
   test("gives up a connection that fell silent, and closes it; one that speaks is kept", () => {
     FakeEventSource.last.open();
     for (let second = 0; second < 40; second += 10) {
@@ -103,7 +121,7 @@ describe("the feed", () => {
     }
     assert.equal(opened(), 1);
     mock.timers.tick(5_000);
-    assert.equal(opened(), 2);
+    assert.deepEqual([opened(), feed.state], [2, "lost"]);
     assert.ok(FakeEventSource.all[0].isClosed);
     assert.equal(FakeEventSource.last.url, "events?after=c:30");
     // Nor does one that never answers keep it waiting.
