@@ -10,6 +10,7 @@ mod config;
 mod cursor;
 mod encoder;
 mod fields;
+mod later;
 mod mount;
 mod service;
 mod stream;

@@ -26,7 +26,7 @@ use tokio::time::timeout;
 use crate::{
     Config, EventBody,
     cursor::{Ids, Place},
-    fields,
+    fields, later,
     mount::Mount,
     stream::Stream,
     wanted::{Form, Wanted},
@@ -59,8 +59,9 @@ const TRANSPORT: &str = "sse";
 /// # Refusals
 ///
 /// A stream begins when all its topics are subscribed, or not at all: what is wrong is answered by a status (400, 401, 403,
-/// 405, 429, 431, 503, 504), with an error of the wire format as JSON that names field, limit and value. An `EventSource` does not come back after
-/// that.
+/// 405, 429, 431, 503, 504), with an error of the wire format as JSON that names field, limit and value. An `EventSource`
+/// never comes back after that by itself. So who asks for `text/event-stream` by name, as it does, is told of what will pass (429, 500, 503,
+/// 504) by a stream that holds a `$close` event with a time to come back, and ends.
 ///
 /// # Slow readers
 ///
@@ -131,7 +132,10 @@ impl EventStream {
     async fn answer(&self, request: Parts) -> Response<EventBody> {
         let mut response = match self.open(&request).await {
             Ok(body) => stream(body),
-            Err(refused) => refused.response().map(EventBody::whole),
+            Err(refused) => match later::instead(&refused, &request.headers, self.mount.config.retry) {
+                Some(last) => stream(EventBody::whole(last.into())),
+                None => refused.response().map(EventBody::whole),
+            },
         };
         if response.status() == StatusCode::METHOD_NOT_ALLOWED {
             response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
@@ -199,7 +203,7 @@ async fn subscribe(session: &mut Session, wanted: &Wanted, retry: Duration) -> R
     }
     let ids = Ids::new(places);
     let mut first = BytesMut::new();
-    fields::retry(retry.mul_f64(0.5 + fastrand::f64()), &mut first);
+    fields::retry(later::spread(retry), &mut first);
     ids.write(&mut first);
     first.put_slice(fields::END);
     // In the raw form it is a part of the event, which all readers share.

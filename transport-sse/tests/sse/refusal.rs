@@ -159,3 +159,37 @@ async fn as_many_as_there_may_be_is_503_or_429() {
     let _held = app.reader("topic=t").await;
     assert_eq!(app.refusal("topic=t").await.0, 429);
 }
+
+/// It would never come back after a 503, and page after page would fall silent when a server restarts.
+#[tokio::test]
+async fn an_event_source_is_asked_to_come_back_instead() {
+    let builder = Broker::builder().policy(fanfare_core::policy::Open);
+    let app = app_with(builder.limits(|limits| limits.connections = 1), Config::new()).await;
+    let ask = async || {
+        let request = Request::get(format!("http://{}/events?topic=t", app.address));
+        let request = request.header("Accept", "text/event-stream").body(Empty::new()).unwrap();
+        let (response, _connection) = send(Version::One, app.address, request).await;
+        assert_eq!(
+            (response.status().as_u16(), &response.headers()["content-type"]),
+            (200, &"text/event-stream".parse().unwrap())
+        );
+        let body = http_body_util::BodyExt::collect(response.into_body()).await.unwrap().to_bytes();
+        let mut parser = crate::parser::Parser::default();
+        let events = parser.push(&body);
+        assert_eq!((events.len(), &*events[0].name), (1, "$close"));
+        let frame: Value = serde_json::from_str(&events[0].data).unwrap();
+        assert_eq!(parser.retry, frame["close"]["retry_ms"].as_u64());
+        assert!((1000..=3000).contains(&parser.retry.unwrap()));
+        frame["close"]["name"].as_str().unwrap().to_owned()
+    };
+    let held = app.reader("topic=t").await;
+    assert_eq!(ask().await, "connection_limit");
+    drop(held);
+    app.broker.drain(std::time::Duration::from_secs(1)).await;
+    assert_eq!(ask().await, "draining");
+    // Who can read a status gets one, and what lasts is a status for everybody.
+    assert_eq!(app.refusal("topic=t").await.0, 503);
+    let request =
+        Request::get(format!("http://{}/events", app.address)).header("Accept", "text/event-stream");
+    assert_eq!(app.ask(request.body(Empty::new()).unwrap()).await.0, 400);
+}

@@ -102,6 +102,40 @@ async fn under_our_server_the_socket_is_gone_as_well() {
     assert_eq!(end.unwrap_err().kind(), std::io::ErrorKind::ConnectionReset);
 }
 
+/// As the documentation of [`EventStream`](fanfare_sse::EventStream) recommends it for `axum::serve`.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn under_axums_server_tcp_gives_up() {
+    use axum::serve::ListenerExt;
+
+    let mut stalled = stalled(|listener, router| {
+        let listener = listener.tap_io(|stream| {
+            let socket = socket2::SockRef::from(&*stream);
+            socket.set_tcp_nodelay(true).unwrap();
+            socket.set_tcp_user_timeout(Some(DEADLINE)).unwrap();
+        });
+        tokio::spawn(axum::serve(listener, router).into_future());
+    })
+    .await;
+    fill(&stalled.app).await;
+    timeout(PATIENCE, stalled.reasons.recv()).await.expect("not cut").unwrap();
+    stalled.app.until("freed", |stats| stats.connections == 0).await;
+    // The client learns of it when it reads on; the kernel's table of sockets says it now.
+    let (local, peer) = (stalled.app.address.port(), stalled.client.local_addr().unwrap().port());
+    let is_held = || {
+        let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
+        let mut sockets = table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+        let (local, peer) = (format!(":{local:04X}"), format!(":{peer:04X}"));
+        sockets.any(|socket| socket[1].ends_with(&local) && socket[2].ends_with(&peer))
+    };
+    let gone = async {
+        while is_held() {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    timeout(PATIENCE, gone).await.expect("kept open");
+}
+
 /// Over HTTP/2 a stream can be stalled while the socket is not.
 #[tokio::test]
 async fn a_stalled_stream_ends_alone() {
