@@ -34,6 +34,15 @@ impl Nginx {
     /// The same with more of the site's text replaced, each as `(this, by that)`.
     pub(crate) fn start_with(upstreams: [&str; 2], changes: &[(&str, &str)]) -> Option<Self> {
         let nginx = found("nginx")?;
+        // Between the choice of a port and its use somebody else may take it.
+        let started = (0..3).find_map(|_| {
+            let mut started = Self::spawn(&nginx, upstreams, changes);
+            started.listens().then_some(started)
+        });
+        Some(started.expect("nginx ends at once"))
+    }
+
+    fn spawn(nginx: &Path, upstreams: [&str; 2], changes: &[(&str, &str)]) -> Self {
         let certificate = Certificate::new();
         let folder = tempfile::tempdir().unwrap();
         let (address, plain_address) = (free(), free());
@@ -65,18 +74,20 @@ impl Nginx {
             .stdin(Stdio::null())
             .spawn()
             .unwrap();
-        let mut nginx = Self { child, folder, address, plain_address, certificate };
-        nginx.wait();
-        Some(nginx)
+        Self { child, folder, address, plain_address, certificate }
     }
 
-    fn wait(&mut self) {
+    /// Waits until it does; false if it has ended.
+    fn listens(&mut self) -> bool {
         let deadline = Instant::now() + PATIENCE;
         while TcpStream::connect(&self.address).is_err() {
-            assert!(self.child.try_wait().unwrap().is_none(), "nginx ended");
+            if self.child.try_wait().unwrap().is_some() {
+                return false;
+            }
             assert!(Instant::now() < deadline, "nginx does not listen");
             std::thread::sleep(Duration::from_millis(20));
         }
+        true
     }
 
     /// The access log, once it has so many lines.
