@@ -1,6 +1,7 @@
 //! A server of its own behind a proxy, for each test.
 #![allow(dead_code, unreachable_pub)]
 
+pub mod cluster;
 pub mod law;
 
 use fanfare_core::topic::TopicName;

@@ -1,0 +1,124 @@
+//! A Cluster of real servers: the conformance suite, slots that are moved, a master that is killed.
+
+mod support;
+
+use std::{sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use fanfare_core::{
+    backend::{Backend, BackendState},
+    topic::TopicName,
+};
+use fanfare_testkit::{
+    backend::{Exception, Harness, Needs},
+    server::Program,
+};
+use support::{
+    cluster::{RedisCluster, slot_of},
+    law::{EPHEMERAL, LOGGED, World},
+};
+use tokio::{sync::OnceCell, time::sleep};
+
+/// One for all cases: to form a Cluster takes seconds. Each case has a prefix of its own.
+static SHARED: OnceCell<Option<RedisCluster>> = OnceCell::const_new();
+
+struct OnCluster {
+    cluster: &'static RedisCluster,
+    prefix: String,
+}
+
+impl OnCluster {
+    fn backend(&self, prefix: String) -> Arc<dyn Backend> {
+        let builder = self.cluster.builder().cluster_patterns(true).prefix(prefix);
+        Arc::new(builder.build().expect("settings"))
+    }
+}
+
+#[async_trait]
+impl Harness for OnCluster {
+    async fn start() -> Option<Self> {
+        let cluster = SHARED.get_or_init(|| RedisCluster::start(Program::Redis)).await.as_ref()?;
+        Some(Self { cluster, prefix: format!("case-{:x}:", fastrand::u64(..)) })
+    }
+
+    fn node(&self) -> Arc<dyn Backend> {
+        self.backend(self.prefix.clone())
+    }
+
+    fn stranger(&self) -> Arc<dyn Backend> {
+        self.backend(format!("stranger-{}", self.prefix))
+    }
+
+    async fn lose_log(&self, topic: &TopicName) {
+        for kind in ["meta", "log", "values", "order"] {
+            self.cluster.tell_all(&["DEL", &format!("{}{kind}:{{{topic}}}", self.prefix)]).await;
+        }
+    }
+
+    async fn garble(&self, topic: &TopicName) {
+        let channel = format!("{}0:topic:{{{topic}}}", self.prefix);
+        self.cluster.tell_all(&["SPUBLISH", &channel, "not a message of ours"]).await;
+    }
+
+    fn exceptions() -> Vec<Exception> {
+        let shared = "the cases share one Cluster, which none of them can take from the others";
+        let same = "as on a single server";
+        let all = [(Needs::Interruption, shared), (Needs::InterestLoss, shared), (Needs::BadSettings, same)];
+        all.into_iter().flat_map(|(needs, reason)| Exception::all_that_need(needs, reason)).collect()
+    }
+}
+
+mod redis_cluster {
+    fanfare_testkit::backend_tests!(super::OnCluster);
+}
+
+/// Slots are moved to and fro while their topics are in use.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn slots_are_moved() {
+    let Some(cluster) = RedisCluster::start(Program::Redis).await else { return };
+    let world = World::start(cluster.builder(), cluster.builder()).await;
+    world.check().await;
+    for round in 0..3 {
+        for topic in [LOGGED, EPHEMERAL] {
+            let slot = slot_of(&cluster, topic).await;
+            let to = (cluster.owner(slot).await + 1 + round % 2) % 3;
+            cluster.move_slot(slot, to).await;
+            world.check().await;
+            assert_eq!(cluster.owner(slot).await, to);
+        }
+    }
+    world.end("slots are moved").await;
+}
+
+/// A slot goes to a server that had none: nodes have not heard of it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_slot_is_moved_to_a_new_server() {
+    let Some(mut cluster) = RedisCluster::start(Program::Redis).await else { return };
+    let world = World::start(cluster.builder(), cluster.builder()).await;
+    world.check().await;
+    let new = cluster.add(Program::Redis, None).await;
+    for topic in [LOGGED, EPHEMERAL] {
+        cluster.move_slot(slot_of(&cluster, topic).await, new).await;
+        world.check().await;
+    }
+    world.end("a slot is moved to a new server").await;
+}
+
+/// A master is killed, and its replica takes over.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_master_is_killed() {
+    let Some(mut cluster) = RedisCluster::start(Program::Redis).await else { return };
+    let slot = slot_of(&cluster, LOGGED).await;
+    let master = cluster.owner(slot).await;
+    let _replica = cluster.add(Program::Redis, Some(master)).await;
+    let world = World::start(cluster.builder(), cluster.builder()).await;
+    world.check().await;
+    sleep(Duration::from_millis(300)).await;
+    cluster.servers[master].kill();
+    world.noticed("a master is killed").await;
+    for broker in [&world.publisher, &world.listener] {
+        let took = World::until_state(broker, BackendState::Up).await;
+        eprintln!("a master is killed: its replica serves after {took:?}");
+    }
+    world.end("a master is killed").await;
+}

@@ -1,0 +1,104 @@
+//! Sentinels with real servers: the backend follows the master.
+
+mod support;
+
+use std::time::{Duration, Instant};
+
+use fanfare_core::backend::BackendState;
+use fanfare_redis::RedisBackend;
+use fanfare_testkit::server::{Program, Server, ServerConfig};
+use support::law::World;
+use tokio::time::sleep;
+
+const MASTER: &str = "the-master";
+
+struct Sentinels {
+    servers: Vec<Server>,
+    sentinels: Vec<Server>,
+}
+
+impl Sentinels {
+    /// A master, a replica, and three Sentinels.
+    async fn start() -> Option<Self> {
+        let config = ServerConfig::find(Program::Redis)?;
+        let master = config.clone().start().await.expect("a server");
+        let port = master.port();
+        let replica = config.clone().line(format!("replicaof 127.0.0.1 {port}"));
+        let replica = replica.line("repl-diskless-sync-delay 0").start().await.expect("a server");
+        let servers = vec![master, replica];
+        let mut sentinels = Vec::new();
+        for _ in 0..3 {
+            let lines = [
+                format!("sentinel monitor {MASTER} 127.0.0.1 {port} 2"),
+                format!("sentinel down-after-milliseconds {MASTER} 1000"),
+                format!("sentinel failover-timeout {MASTER} 5000"),
+            ];
+            sentinels.push(config.clone().sentinel().lines(lines).start().await.expect("a Sentinel"));
+        }
+        let this = Self { servers, sentinels };
+        this.until_ready().await;
+        Some(this)
+    }
+
+    async fn until_ready(&self) {
+        let deadline = Instant::now() + Duration::from_secs(40);
+        loop {
+            let mut ready = 0;
+            for sentinel in &self.sentinels {
+                let info: String = tell(sentinel, &["INFO", "sentinel"]).await.expect("an answer");
+                ready += usize::from(info.contains("slaves=1,sentinels=3"));
+            }
+            if ready == 3 {
+                return;
+            }
+            assert!(Instant::now() < deadline, "the Sentinels do not find each other");
+            sleep(Duration::from_millis(100)).await;
+        }
+    }
+
+    fn url(&self) -> String {
+        let hosts: Vec<_> = self.sentinels.iter().map(|sentinel| sentinel.addr().to_string()).collect();
+        format!("redis+sentinel://{}/{MASTER}", hosts.join(","))
+    }
+}
+
+async fn tell<T: redis::FromRedisValue>(server: &Server, words: &[&str]) -> Result<T, redis::RedisError> {
+    let client = redis::Client::open(format!("redis://{}", server.addr()))?;
+    let mut command = redis::cmd(words[0]);
+    for word in &words[1..] {
+        command.arg(*word);
+    }
+    command.query_async(&mut client.get_multiplexed_async_connection().await?).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_master_is_followed() {
+    let Some(mut setup) = Sentinels::start().await else { return };
+    let world = World::start(RedisBackend::builder(setup.url()), RedisBackend::builder(setup.url())).await;
+    world.check().await;
+    setup.servers[0].kill();
+    world.noticed("failover").await;
+    for broker in [&world.publisher, &world.listener] {
+        let took = World::until_state(broker, BackendState::Up).await;
+        eprintln!("failover: the new master serves after {took:?}");
+    }
+    world.check().await;
+    let role: redis::Value = tell(&setup.servers[1], &["ROLE"]).await.expect("a role");
+    assert!(format!("{role:?}").contains("master"), "{role:?}");
+    world.end("failover").await;
+}
+
+/// A failover that somebody orders: the old master lives on as a replica.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_ordered_failover_is_followed() {
+    let Some(setup) = Sentinels::start().await else { return };
+    let world = World::start(RedisBackend::builder(setup.url()), RedisBackend::builder(setup.url())).await;
+    world.check().await;
+    let ordered: String = tell(&setup.sentinels[0], &["SENTINEL", "FAILOVER", MASTER]).await.expect("an answer");
+    assert_eq!(ordered, "OK");
+    world.noticed("ordered failover").await;
+    for broker in [&world.publisher, &world.listener] {
+        World::until_state(broker, BackendState::Up).await;
+    }
+    world.end("ordered failover").await;
+}
