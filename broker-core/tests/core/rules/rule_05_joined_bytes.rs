@@ -297,6 +297,77 @@ async fn rule_5_without_a_socket_the_same_frames_are_pulled_in_the_same_order() 
     );
 }
 
+/// What a transport may hand back after each frame: never ahead of what was lost and not told yet.
+#[tokio::test(start_paused = true)]
+async fn rule_5_what_is_pulled_says_where_it_stands() {
+    let logged = || TopicConfig::new().history(100).overflow(OverflowPolicy::DropOldest).queue_messages(2);
+    let node = Node::start(|broker| broker.topic("log.*", logged())).await;
+    let handshake = fanfare_core::session::Handshake::new("pulled");
+    let (mut session, outbox) = node.broker.connect(handshake, &node.format).await.unwrap();
+    for topic in ["log.a", "eph", "log.>", "log.b"] {
+        session.subscribe(SubscribeCommand::live(topic)).await.unwrap();
+    }
+    let (a, b) = (session.subscription("log.a").unwrap(), session.subscription("log.b").unwrap());
+    assert!(a != b && session.subscription("log.c").is_none());
+    for (topic, numbers) in [("log.a", 1..=3), ("eph", 1..=1), ("log.b", 1..=1), ("log.x", 1..=1)] {
+        node.publish_numbers(topic, numbers).await;
+    }
+    node.broker.publish("log.b", "hidden").except(outbox.client()).await.unwrap();
+    idle().await;
+    let mut pulled = Vec::new();
+    std::future::poll_fn(|cx| {
+        outbox.poll_pull_frames(cx, 1 << 16, |frame| {
+            let line = String::from_utf8(frame.bytes.to_vec()).unwrap();
+            pulled.push((line.trim_end().to_owned(), frame.cursor.map(|(id, at)| (id, at.offset))));
+        })
+    })
+    .await;
+    pulled.sort();
+    let line = |text: &str, cursor| (text.to_owned(), cursor);
+    let expected = [
+        line("eph 1", None),
+        line("log.a gap missed=1 0..2 slow", None),
+        line("log.a#2 2", Some((a, 2))),
+        line("log.a#3 3", Some((a, 3))),
+        line("log.b#1 1", Some((b, 1))),
+        line("log.b#2 hidden", Some((b, 2))),
+        line("log.x#1 1", None),
+    ];
+    assert_eq!(pulled, expected);
+}
+
+#[tokio::test(start_paused = true)]
+async fn rule_9_who_does_not_pull_is_stalled() {
+    use std::time::Duration;
+
+    let node = Node::start(|broker| broker).await;
+    let handshake = fanfare_core::session::Handshake::new("pulled");
+    let (mut session, outbox) = node.broker.connect(handshake, &node.format).await.unwrap();
+    session.subscribe(SubscribeCommand::live("t")).await.unwrap();
+    let pull = async |max| {
+        let mut frames = Vec::new();
+        std::future::poll_fn(|cx| outbox.poll_pull(cx, max, &mut frames)).await
+    };
+    tokio::time::advance(Duration::from_secs(60)).await;
+    assert_eq!(outbox.stalled_for(), None, "nothing waits");
+    node.publish_numbers("t", 1..=2).await;
+    idle().await;
+    tokio::time::advance(Duration::from_secs(5)).await;
+    assert!(outbox.stalled_for().unwrap() >= Duration::from_secs(5));
+    assert_eq!(node.broker.stats().lagging, 1);
+    pull(1).await;
+    assert!(outbox.stalled_for().unwrap() < Duration::from_secs(1), "what is left waits anew");
+    pull(1).await;
+    assert_eq!((outbox.stalled_for(), node.broker.stats().lagging), (None, 0));
+    // The last word waits as well, until it is pulled.
+    assert_eq!(outbox.over(), None);
+    outbox.close(fanfare_core::session::CloseKind::Kicked.into());
+    assert!(outbox.stalled_for().is_some() && outbox.over().is_none());
+    assert_eq!(pull(1).await.map(|reason| reason.code()), Some(4005));
+    assert_eq!(outbox.over().map(|reason| reason.code()), Some(4005));
+    assert_eq!(outbox.stalled_for(), None);
+}
+
 #[tokio::test(start_paused = true)]
 async fn rule_5_a_stalled_reader_holds_up_nobody_else() {
     let node = with_policy(OverflowPolicy::DropOldest).await;
