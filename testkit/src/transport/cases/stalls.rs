@@ -17,13 +17,20 @@ fn number(event: &Event) -> Option<usize> {
     payload.as_str()?.split_once(' ')?.0.parse().ok()
 }
 
+/// How many messages are published at once: much less than a queue holds.
+const AT_ONCE: usize = 20;
+
 /// Publishes all, while another client reads all.
 async fn publish_beside(app: &App, topic: &str, reader: &mut Listener) {
-    for n in 0..MESSAGES {
-        app.publish(topic, numbered(n, BYTES)).await;
-        let next = reader.next().await;
-        let came = next.as_ref().and_then(number);
-        assert_eq!(came, Some(n), "a client that reads is disturbed by one that does not");
+    for from in (0..MESSAGES).step_by(AT_ONCE) {
+        for n in from..from + AT_ONCE {
+            app.publish(topic, numbered(n, BYTES)).await;
+        }
+        for n in from..from + AT_ONCE {
+            let next = reader.next().await;
+            let came = next.as_ref().and_then(number);
+            assert_eq!(came, Some(n), "a client that reads is disturbed by one that does not");
+        }
         // They are long.
         reader.got.clear();
     }
