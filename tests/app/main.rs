@@ -24,6 +24,7 @@ use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
     task::JoinSet,
+    time::sleep,
 };
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
@@ -51,6 +52,10 @@ struct Args {
     #[arg(long, default_value = "2000")]
     retry: u64,
 
+    /// How long the app takes to forget a client, in milliseconds.
+    #[arg(long, default_value = "0")]
+    farewell: u64,
+
     /// A page of this origin may read with its user's credentials.
     #[arg(long)]
     allow_origin: Option<HeaderValue>,
@@ -72,6 +77,7 @@ async fn main() -> anyhow::Result<()> {
             limits.commands_per_second = NonZeroU32::MAX;
             limits.commands_burst = NonZeroU32::MAX;
         })
+        .on_disconnected(move |_, _| sleep(Duration::from_millis(args.farewell)))
         .ping_interval(Duration::from_millis(args.ping))
         .start()
         .await?;

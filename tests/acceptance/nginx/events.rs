@@ -254,3 +254,31 @@ async fn a_server_that_drains_sends_its_readers_to_the_other() {
     publish(apps[1].address(), "t", "here").await;
     assert_eq!(mover.message().await.data, "here");
 }
+
+/// As long as it drains, it still listens, and answers 503: that is nobody's last word.
+#[tokio::test]
+async fn who_comes_to_a_server_that_drains_is_served_by_the_other() {
+    let apps = [App::start(&["--farewell", "60000"]), App::start(&[])];
+    let Some(nginx) = Nginx::start([apps[0].address(), apps[1].address()]) else { return };
+    // Its farewell keeps the drain going.
+    let mut stream = Curl::start(&[&format!("http://{}/events?topic=t", apps[0].address())]);
+    stream.after("retry:").await;
+    apps[0].terminate();
+    stream.after("event: $close").await;
+    let direct = format!("http://{}/events?topic=t", apps[0].address());
+    let refused = Curl::answer(&["--write-out", "%{http_code}", &direct]).await;
+    assert!(refused.trim().ends_with("503"), "{refused}");
+
+    let chain = nginx.certificate.chain();
+    let url = format!("https://{}/events?topic=t", nginx.address);
+    let mut streams = Vec::new();
+    for _ in 0..4 {
+        let mut stream = Curl::start(&through(&chain, "--http2", &[&url]));
+        stream.after("retry:").await;
+        streams.push(stream);
+    }
+    publish(apps[1].address(), "t", "here").await;
+    for stream in &mut streams {
+        assert_eq!(stream.after("data:").await.trim(), "here");
+    }
+}
