@@ -6,7 +6,7 @@ use axum::{
     Json, Router,
     http::header::{CACHE_CONTROL, CONTENT_TYPE},
     response::IntoResponse,
-    routing::{MethodRouter, get, get_service, post_service},
+    routing::{MethodRouter, any_service, get, get_service},
 };
 use fanfare::{
     Broker, TooManyFormats,
@@ -25,7 +25,7 @@ pub(crate) fn app(broker: &Broker) -> Result<Router, TooManyFormats> {
     let script = |text| file("text/javascript", text);
     Ok(Router::new()
         .route("/events", get_service(events))
-        .route("/publish", post_service(Publish::new(broker)))
+        .route("/publish", any_service(Publish::new(broker)))
         .route("/figures.json", get(about))
         .route("/", file("text/html; charset=utf-8", include_str!("../web/index.html")))
         .route("/style.css", file("text/css", include_str!("../web/style.css")))

@@ -24,7 +24,8 @@ export class Chart {
   #dots = make("svg:g");
   #pill = make("svg:rect", { class: "pill", height: 18, rx: 9 });
   #when = make("svg:text", { "text-anchor": "middle" });
-  #said = "";
+  /** The values at the cursor, or now, in words. */
+  said = "";
 
   /** `spec` is `{ title, unit, max, lines: [{ key, name }] }`; `on` is told `point(fraction)`, `leave()`, `resize()` and `key(event)`. */
   constructor(spec, on) {
@@ -134,12 +135,12 @@ export class Chart {
       const isShown = cursor !== undefined && typeof read === "number";
       set(dot, { visibility: isShown ? "inherit" : "hidden", ...(isShown && { cx: x(sample.time), cy: y(read) }) });
     }
-    this.#said = said.join(", ");
+    this.said = said.join(", ");
     if (cursor === undefined) return;
     const time = sample?.time ?? cursor;
     const gap = sample ? undefined : model.gaps(0).find(({ from, to }) => from <= cursor && cursor <= to);
     const when = gap ? `${clock(cursor)} \u00b7 ${WHY[gap.reason] ?? "no data"}` : clock(time);
-    if (!sample) this.#said = when;
+    if (!sample) this.said = when;
     this.#when.textContent = when;
     const half = this.#when.getComputedTextLength() / 2 + 10;
     const center = Math.min(Math.max(x(time), half + 2), this.#size.width - half - 2);
@@ -151,11 +152,7 @@ export class Chart {
 
   /** What a screen reader says: told when it is asked for, not every second. */
   #label() {
-    set(this.plot, { "aria-label": `${this.#spec.title} ${unitName(this.#spec.unit)}: ${this.#said}. Arrow keys read along the line.` });
-  }
-
-  get said() {
-    return this.#said;
+    set(this.plot, { "aria-label": `${this.#spec.title} ${unitName(this.#spec.unit)}: ${this.said}. Arrow keys read along the line.` });
   }
 }
 

@@ -27,8 +27,9 @@ function decimal(value, decimals) {
   return value.toLocaleString("en", { minimumFractionDigits: digits, maximumFractionDigits: digits });
 }
 
+/** From 1,000 of a unit on the next one takes less room. */
 function binaryPower(value) {
-  return value < 1 ? 0 : Math.min(Math.floor(Math.log2(value) / 10), BINARY.length - 1);
+  return value < 1 ? 0 : Math.min(Math.floor(Math.log2(value * 1.024) / 10), BINARY.length - 1);
 }
 
 /** The values of an axis' lines, from 0 to the first round number that is not below `max`. */

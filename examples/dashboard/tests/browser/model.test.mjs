@@ -103,7 +103,7 @@ describe("numbers", () => {
     const cases = [
       [0, "percent", "0%"], [3.14159, "percent", "3.1%"], [99.6, "percent", "100%"], [8.285, "per_second", "8.3/s"], [63, "per_second", "63/s"],
       [1234.5, "per_second", "1,235/s"], [123456, "per_second", "123K/s"], [0.24, "tasks", "0.24"], [12, "count", "12"],
-      [0, "bytes", "0\u202fB"], [1023, "bytes", "1,023\u202fB"], [1024, "bytes", "1\u202fKiB"], [11.72 * 2 ** 20, "bytes", "11.7\u202fMiB"], [1.5 * 2 ** 30, "bytes", "1.50\u202fGiB"],
+      [0, "bytes", "0\u202fB"], [999, "bytes", "999\u202fB"], [1001 * 2 ** 20, "bytes", "0.98\u202fGiB"], [1024, "bytes", "1\u202fKiB"], [11.72 * 2 ** 20, "bytes", "11.7\u202fMiB"], [1.5 * 2 ** 30, "bytes", "1.50\u202fGiB"],
     ];
     for (const [value, unit, expected] of cases) assert.equal(text(value, unit), expected);
   });
