@@ -2,8 +2,8 @@
 //!
 //! [`Publish`] publishes what is posted. [`Server`] serves an app over HTTP/1.1 and HTTP/2, with the deadlines and bounds that
 //! an open port needs. For who writes a transport: [`handshake`] tells the core what a request said, [`Origins`] decides on foreign
-//! pages, [`TrustedProxies`] on whose word on a client's address counts, [`Refused`] says no in the way that all of them do, and
-//! [`wheel`] keeps the deadlines of many connections.
+//! pages, [`TrustedProxies`] on whose word on a client's address counts, [`Refused`] says no in the way that all of them do,
+//! [`wheel`] keeps the deadlines of many connections, and a [`TcpWire`] is a socket that fan-out writes directly.
 #![forbid(unsafe_code)]
 
 mod origin;
@@ -15,6 +15,7 @@ mod server;
 mod socket;
 mod takeover;
 pub mod wheel;
+mod wire;
 
 pub use origin::{InvalidOrigin, Origins};
 pub use proxies::{InvalidProxy, TrustedProxies};
@@ -24,3 +25,4 @@ pub use request::{handshake, query};
 pub use server::Server;
 pub use socket::{Socket, set_options};
 pub use takeover::Takeover;
+pub use wire::TcpWire;

@@ -109,6 +109,11 @@ impl AsyncRead for Socket {
         let count = self.early.len().min(buf.remaining());
         buf.put_slice(&self.early[..count]);
         self.early.advance(count);
+        if buf.remaining() > 0 {
+            // What has come meanwhile belongs to the same read: for a second one hyper would make its buffer twice as large, and
+            // keep that as long as the connection lives. An error is met again.
+            let _ = Pin::new(&mut self.stream).poll_read(cx, buf);
+        }
         Poll::Ready(Ok(()))
     }
 }
@@ -142,5 +147,38 @@ impl AsyncWrite for Socket {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        net::TcpListener,
+    };
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_was_read_ahead_and_what_follows_is_one_read() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let mut socket = Socket::new(listener.accept().await.unwrap().0, Duration::from_secs(10));
+        client.write_all(b"GET / HTTP/1.1\r\n").await.unwrap();
+        socket.stream.readable().await.unwrap();
+        socket.unread(Bytes::from_static(b"early "));
+        let mut buffer = [0; 64];
+        let count = socket.read(&mut buffer).await.unwrap();
+        assert_eq!(&buffer[..count], b"early GET / HTTP/1.1\r\n");
+
+        // No more than there is room for, and nothing is lost.
+        socket.unread(Bytes::from_static(b"0123456789"));
+        client.write_all(b"abc").await.unwrap();
+        drop(client);
+        let mut small = [0; 4];
+        assert_eq!(socket.read(&mut small).await.unwrap(), 4);
+        let mut rest = Vec::new();
+        socket.read_to_end(&mut rest).await.unwrap();
+        assert_eq!([&small, &rest[..]].concat(), b"0123456789abc");
     }
 }
