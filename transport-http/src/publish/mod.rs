@@ -79,7 +79,8 @@ const TRANSPORT: &str = "http";
 /// | 503 | `draining`, `backend_unavailable`, `limit_exceeded` | not now; `Retry-After` |
 /// | 500, 504 | `internal`, `timeout` | whether the message was accepted is not known: repeat it with an `Idempotency-Key` alone |
 ///
-/// All but the last line mean that the message was not accepted.
+/// All but the last line mean that the message was not accepted, with one exception that its error tells: `backend_unavailable` on an
+/// ephemeral topic, whose subscribers on this node may have it.
 ///
 /// # What holds for it
 ///
