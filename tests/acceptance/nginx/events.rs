@@ -282,3 +282,34 @@ async fn who_comes_to_a_server_that_drains_is_served_by_the_other() {
         assert_eq!(stream.after("data:").await.trim(), "here");
     }
 }
+
+/// An EventSource gives up when it is answered an error, as nginx would while nobody is there.
+#[tokio::test]
+async fn a_page_outlives_a_restart_of_the_only_server() {
+    let app = App::start(&["--retry", "50"]);
+    let address = app.address().to_owned();
+    let quick = ("retry: 3000", "retry: 50");
+    let Some(nginx) = Nginx::start_with([&address, &address], &[quick]) else { return };
+    let url = [format!("https://{}/events?topic=t", nginx.address)];
+    let Some(mut reader) = Reader::chromium(Http::Two, &[], &url) else { return };
+    assert!(matches!(reader.next().await, Line::Open { .. }));
+    drop(app);
+    // The page, its stream, and some streams of nothing else.
+    nginx.log_of(6).await;
+    let app = App::run(&["--listen", &address], &["--retry", "50"]);
+    let message = async {
+        loop {
+            publish(app.address(), "t", "again").await;
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    tokio::select! {
+        () = message => {}
+        message = reader.message() => assert_eq!(message.data, "again"),
+    }
+    // Others see what is the case.
+    drop(app);
+    let chain = nginx.certificate.chain();
+    let refused = Curl::answer(&through(&chain, "--http2", &["--write-out", "%{http_code}", &url[0]])).await;
+    assert!(refused.trim().ends_with("502"), "{refused}");
+}
