@@ -34,7 +34,7 @@ use crate::{
     log::{self, After, Scripts},
     names::Names,
     receive::{Interests, Lanes, Pushed, frame},
-    settings::{RedisBuilder, Settings},
+    settings::{RedisBuilder, Settings, Topology},
     wire::{Asking, Confirm, Expect, Lost, Retry, Subscribing, command, value},
 };
 
@@ -110,7 +110,13 @@ impl RedisBackend {
             names: self.names.clone(),
             scripts: self.scripts.clone(),
             health: Health::new(ingress.clone(), self.state.clone()),
-            pushed: Pushed::new(self.names.clone(), ingress, interests.clone(), lanes.clone()),
+            pushed: Pushed::new(
+                matches!(self.settings.topology, Topology::Cluster(_)),
+                self.names.clone(),
+                ingress,
+                interests.clone(),
+                lanes.clone(),
+            ),
             interests,
             lanes,
             probes: AtomicU64::new(0),
@@ -183,8 +189,7 @@ impl Running {
     /// Sends an ephemeral message to each of its topics: one command, where one server has them all.
     fn send(&self, message: &Outgoing) -> Vec<Asking> {
         let envelope = Envelope::encode(message);
-        let topics =
-            std::iter::once(&message.message.topic).chain(message.also.iter().map(|(name, _)| name));
+        let topics = std::iter::once(&message.message.topic).chain(message.also.iter().map(|(name, _)| name));
         let channels: Vec<_> = topics.map(|topic| self.node.names.topic(topic)).collect();
         let (publish, patterns) = self.commands();
         let commands = |channel: &String| {
@@ -326,14 +331,15 @@ impl Running {
         loop {
             let call = |_: &Peer| log::latest(&node.scripts, &node.names, topic, skip, VALUES_AT_ONCE);
             let answer = self.call(topic, call).await?;
-            let (epoch, last, some, count) = log::parse_latest(answer).map_err(unexpected)?;
-            values.extend(some);
+            let (mut page, count) = log::parse_latest(answer).map_err(unexpected)?;
+            values.append(&mut page.messages);
             skip += count;
             if count < VALUES_AT_ONCE {
                 // One that was written meanwhile may have been read twice.
                 values.sort_by_key(|message| message.position().map(|position| position.offset));
                 values.dedup_by_key(|message| message.position());
-                return Ok(Page::new(epoch, last, last, values, false));
+                page.messages = values;
+                return Ok(page);
             }
         }
     }
@@ -369,7 +375,8 @@ fn checked(answer: Value) -> Result<Value, Trouble> {
 fn accepted(answer: Value, is_logged: bool) -> Result<Accepted, BackendError> {
     let failed = |trouble: Trouble| trouble.into_error("publish");
     if is_logged {
-        return log::parse_accepted(checked(answer).map_err(failed)?).map_err(|_| failed(unexpected(value::Unexpected)));
+        return log::parse_accepted(checked(answer).map_err(failed)?)
+            .map_err(|_| failed(unexpected(value::Unexpected)));
     }
     match answer {
         Value::Array(answers) => {

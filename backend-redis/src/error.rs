@@ -57,9 +57,9 @@ impl Trouble {
                 "the server is a replica and takes no writes: name the master, or use Sentinel or Cluster",
             ),
             "LOADING" => Self::unavailable("Redis is loading its data: it works when that is done"),
-            "BUSY" => Self::unavailable(
-                "Redis is busy with somebody's script: wait, or end it with SCRIPT KILL",
-            ),
+            "BUSY" => {
+                Self::unavailable("Redis is busy with somebody's script: wait, or end it with SCRIPT KILL")
+            }
             "MISCONF" => Self::unavailable(
                 "Redis takes no writes because it cannot save to disk: see its log, or stop-writes-on-bgsave-error",
             ),

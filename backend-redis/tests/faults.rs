@@ -94,8 +94,7 @@ async fn blackhole(seconds: u64) {
     for _ in 0..3 {
         sleep(Duration::from_millis(300)).await;
         setup.proxy.blackhole();
-        let (noticed, ()) =
-            tokio::join!(world.noticed("blackhole"), sleep(Duration::from_secs(seconds)));
+        let (noticed, ()) = tokio::join!(world.noticed("blackhole"), sleep(Duration::from_secs(seconds)));
         let () = noticed;
         setup.proxy.heal();
         world.back("blackhole").await;
@@ -182,7 +181,8 @@ async fn output_buffer_kick() {
     let lines = ["client-output-buffer-limit pubsub 1mb 0 0"];
     let Some(setup) = Setup::with(Program::Redis, &lines).await else { return };
     let other = ChaosProxy::start(setup.server.addr()).await.expect("a proxy");
-    let url = setup.url(support::PASSWORD, "").replace(&setup.proxy.addr().to_string(), &other.addr().to_string());
+    let url =
+        setup.url(support::PASSWORD, "").replace(&setup.proxy.addr().to_string(), &other.addr().to_string());
     let world = World::start(RedisBackend::builder(url), setup.builder()).await;
     for _ in 0..3 {
         sleep(Duration::from_millis(300)).await;

@@ -94,7 +94,8 @@ async fn an_ordered_failover_is_followed() {
     let Some(setup) = Sentinels::start().await else { return };
     let world = World::start(RedisBackend::builder(setup.url()), RedisBackend::builder(setup.url())).await;
     world.check().await;
-    let ordered: String = tell(&setup.sentinels[0], &["SENTINEL", "FAILOVER", MASTER]).await.expect("an answer");
+    let ordered: String =
+        tell(&setup.sentinels[0], &["SENTINEL", "FAILOVER", MASTER]).await.expect("an answer");
     assert_eq!(ordered, "OK");
     world.noticed("ordered failover").await;
     for broker in [&world.publisher, &world.listener] {

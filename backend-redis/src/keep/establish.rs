@@ -6,7 +6,7 @@ use tokio::time::sleep;
 use super::{Node, Peer, Role, outage::Outage, sentinel};
 use crate::{
     error::Trouble,
-    settings::Topology,
+    settings::{Address, Topology},
     wire::{Connection, Hello, connect, greet},
 };
 
@@ -15,7 +15,7 @@ use crate::{
 const BESIDE_EACH_OTHER: usize = 6;
 
 /// Tries until there is a connection.
-pub(super) async fn establish(node: &Node, peer: &Peer, role: Role) -> (Connection, Hello) {
+pub(super) async fn establish(node: &Node, peer: &Peer, role: Role) -> Established {
     let mut outage = Outage::new();
     let mut attempts = FuturesUnordered::new();
     attempts.push(attempt(node, peer, role));
@@ -23,12 +23,12 @@ pub(super) async fn establish(node: &Node, peer: &Peer, role: Role) -> (Connecti
         let pause = outage.pause(!attempts.is_empty());
         tokio::select! {
             Some(ended) = attempts.next(), if !attempts.is_empty() => match ended {
-                Ok((connection, hello)) => {
+                Ok(established) => {
                     if outage.has_spoken() {
                         let after = outage.lasted();
                         tracing::info!(target: "fanfare::redis", connection = role.name(), ?after, "connected again");
                     }
-                    return (connection, hello);
+                    return established;
                 }
                 Err(trouble) => {
                     if outage.failed(&trouble) {
@@ -51,11 +51,15 @@ pub(super) async fn establish(node: &Node, peer: &Peer, role: Role) -> (Connecti
     }
 }
 
-async fn attempt(node: &Node, peer: &Peer, role: Role) -> Result<(Connection, Hello), Trouble> {
+type Established = (Connection, Hello, Address);
+
+async fn attempt(node: &Node, peer: &Peer, role: Role) -> Result<Established, Trouble> {
     let settings = &node.settings;
     let (address, is_cluster) = match (&settings.topology, &peer.address) {
         (Topology::Cluster(_), Some(address)) => (address.clone(), true),
-        (Topology::Cluster(_), None) => return Err(Trouble::unavailable("no server of the Cluster is known")),
+        (Topology::Cluster(_), None) => {
+            return Err(Trouble::unavailable("no server of the Cluster is known"));
+        }
         (Topology::Single(address), _) => (address.clone(), false),
         (Topology::Sentinel { sentinels, master, credentials }, _) => {
             (sentinel::master(settings, sentinels, master, credentials).await?, false)
@@ -79,12 +83,13 @@ async fn attempt(node: &Node, peer: &Peer, role: Role) -> Result<(Connection, He
         _ => {}
     }
     if !hello.is_master {
-        let message = "the server is a replica and takes no writes: name the master, or use Sentinel or Cluster";
+        let message =
+            "the server is a replica and takes no writes: name the master, or use Sentinel or Cluster";
         return Err(match settings.topology {
             Topology::Single(_) => Trouble::configuration(message),
             // It changes under our hands.
             _ => Trouble::unavailable(message),
         });
     }
-    Ok((connection, hello))
+    Ok((connection, hello, address))
 }

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use redis::Value;
 use tokio::time::{sleep, timeout};
 
-use super::{Peer, Role, Servers, establish::establish, servers::subscribe};
+use super::{Peer, Role, Servers, establish::establish, sentinel, servers::subscribe};
 use crate::{
     error::Trouble,
     receive::probe,
-    settings::Topology,
+    settings::{Address, Topology},
     wire::{self, Confirm, Retry, Subscribing, Watch, command},
 };
 
@@ -24,10 +24,10 @@ impl Servers {
     pub(super) async fn keep(self: Arc<Self>, peer: Arc<Peer>, role: Role) {
         let node = &self.node;
         loop {
-            let (connection, hello) = establish(node, &peer, role).await;
+            let (connection, hello, address) = establish(node, &peer, role).await;
             let queue = peer.queue(role);
             let watch = Watch {
-                ping: self.ping(role),
+                ping: command("PING", [""; 0]),
                 ping_every: node.settings.ping_every,
                 answer_within: node.settings.answer_within,
                 load: node.scripts.load(),
@@ -46,7 +46,7 @@ impl Servers {
             queue.up();
             let trouble = tokio::select! {
                 trouble = wire::run(connection, queue, pushes, &watch) => trouble,
-                trouble = self.use_connection(&peer, role) => trouble,
+                trouble = self.use_connection(&peer, role, &address) => trouble,
             };
             // First the core knows, then those who wait hear that it failed.
             node.health.failed(&trouble);
@@ -61,16 +61,27 @@ impl Servers {
         }
     }
 
-    /// What a connection is asked to see whether it is alive. Where the master can change, this is its role.
-    fn ping(&self, role: Role) -> bytes::Bytes {
-        match (&self.node.settings.topology, role) {
-            (Topology::Sentinel { .. }, Role::Commands) => command("ROLE", [""; 0]),
-            _ => command("PING", [""; 0]),
+    /// Sees to it that the server is still the one that the Sentinels name. A master that was replaced may not know it for a
+    /// while, and what it takes until then is lost. The connection for subscriptions follows: nothing comes back on it.
+    async fn follow_master(&self, address: &Address) -> Trouble {
+        let settings = &self.node.settings;
+        let Topology::Sentinel { sentinels, master, credentials } = &settings.topology else {
+            return std::future::pending().await;
+        };
+        loop {
+            sleep(settings.ping_every).await;
+            match sentinel::master(settings, sentinels, master, credentials).await {
+                Ok(now) if now != *address => {
+                    return Trouble::unavailable(format!("the Sentinels name another master: {now}"));
+                }
+                // Who cannot ask goes on with what is known.
+                Ok(_) | Err(_) => {}
+            }
         }
     }
 
     /// Readies a connection, then tests it for as long as it is there. Says why it is no good.
-    async fn use_connection(&self, peer: &Peer, role: Role) -> Trouble {
+    async fn use_connection(&self, peer: &Peer, role: Role, address: &Address) -> Trouble {
         if role == Role::Pushes
             && let Err(trouble) = self.renew(peer).await
         {
@@ -78,7 +89,7 @@ impl Servers {
         }
         self.node.health.set(peer.id, role, true);
         match role {
-            Role::Commands => std::future::pending().await,
+            Role::Commands => self.follow_master(address).await,
             Role::Pushes => self.test(peer).await,
         }
     }
@@ -146,8 +157,8 @@ impl Servers {
                 // Nobody is subscribed to our own channel.
                 Ok(Ok(Value::Int(0))) => {}
                 Ok(Ok(Value::Int(_))) => {
-                    let came =
-                        probed.wait_for(|probed| probed.get(&peer.id).is_some_and(|highest| *highest >= number));
+                    let came = probed
+                        .wait_for(|probed| probed.get(&peer.id).is_some_and(|highest| *highest >= number));
                     if timeout(settings.answer_within, came).await.is_ok() {
                         continue;
                     }
@@ -155,7 +166,9 @@ impl Servers {
                 // The other connection is in trouble, and knows it by itself; or the slot has just been moved.
                 Ok(_) | Err(_) => continue,
             }
-            return Trouble::unavailable("the connection is alive, but what is published does not arrive on it");
+            return Trouble::unavailable(
+                "the connection is alive, but what is published does not arrive on it",
+            );
         }
     }
 
@@ -165,8 +178,9 @@ impl Servers {
         if !self.node.is_cluster() {
             return Some(names.node(self.node.id));
         }
-        let channel =
-            (0..PROBE_NAMES).map(|tag| names.probe(self.node.id, tag)).find(|channel| self.owns(peer, channel))?;
+        let channel = (0..PROBE_NAMES)
+            .map(|tag| names.probe(self.node.id, tag))
+            .find(|channel| self.owns(peer, channel))?;
         let confirm = Confirm { what: Subscribing::Shard(true), channel: channel.as_str().into() };
         let asked = timeout(self.node.settings.answer_within, subscribe(peer, confirm).answer());
         matches!(asked.await, Ok(Ok(Value::Okay))).then_some(channel)

@@ -35,12 +35,7 @@ pub(crate) struct Peer {
 
 impl Peer {
     pub(crate) fn new(id: u32, address: Option<Address>, settings: &Settings) -> Self {
-        let peer = Self {
-            id,
-            address,
-            commands: Queue::new(settings.buffer),
-            pushes: Queue::new(None),
-        };
+        let peer = Self { id, address, commands: Queue::new(settings.buffer), pushes: Queue::new(None) };
         if peer.address.is_some() {
             // Somebody has sent us there with something in hand.
             peer.commands.expect();

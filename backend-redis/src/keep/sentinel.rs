@@ -55,9 +55,8 @@ async fn ask(
             _ => Trouble::of(error),
         });
     }
-    let unknown = || {
-        Trouble::configuration(format!("the Sentinel at {sentinel} knows no master of the name {name}"))
-    };
+    let unknown =
+        || Trouble::configuration(format!("the Sentinel at {sentinel} knows no master of the name {name}"));
     let address = answers.pop().and_then(value::array).ok_or_else(unknown)?;
     match address.as_slice() {
         [host, port] => {

@@ -1,9 +1,6 @@
 //! Which server does what: one for everything, or on a Cluster one for each slot.
 
-use std::{
-    collections::HashMap,
-    sync::Arc,
-};
+use std::{collections::HashMap, sync::Arc};
 
 use bytes::Bytes;
 use parking_lot::Mutex;

@@ -27,13 +27,7 @@ pub(crate) enum After {
 }
 
 /// The call that reads a part of a log.
-pub(crate) fn read(
-    scripts: &Scripts,
-    names: &Names,
-    topic: &TopicName,
-    from: After,
-    limit: usize,
-) -> Bytes {
+pub(crate) fn read(scripts: &Scripts, names: &Names, topic: &TopicName, from: After, limit: usize) -> Bytes {
     let keys = names.keys(topic);
     let (direction, offset) = match from {
         After::After(offset) => ("after", offset.to_string()),
@@ -89,16 +83,17 @@ fn message(entry: Value, epoch: Epoch) -> Result<Arc<Message>, Unexpected> {
     envelope.at(place).into_message().map_err(|_| Unexpected)
 }
 
-/// The answer of [`latest`]: epoch, last offset, values, and how many keys there were.
-pub(crate) fn parse_latest(answer: Value) -> Result<(Epoch, u64, Vec<Arc<Message>>, usize), Unexpected> {
+/// The answer of [`latest`], and how many keys there were.
+pub(crate) fn parse_latest(answer: Value) -> Result<(Page, usize), Unexpected> {
     let answer = value::array(answer).ok_or(Unexpected)?;
     let Ok([epoch, last, values]) = <[Value; 3]>::try_from(answer) else { return Err(Unexpected) };
     let number = |value: &Value| value::number(value).ok_or(Unexpected);
+    let (epoch, last) = (Epoch::new(number(&epoch)?), number(&last)?);
     let values = value::array(values).ok_or(Unexpected)?;
     let count = values.len();
     let messages = values.into_iter().filter_map(value::bytes).map(|bytes| {
         let envelope = Envelope::decode(bytes.into()).map_err(|_| Unexpected)?;
         envelope.into_message().map_err(|_| Unexpected)
     });
-    Ok((Epoch::new(number(&epoch)?), number(&last)?, messages.collect::<Result<_, _>>()?, count))
+    Ok((Page::new(epoch, last, last, messages.collect::<Result<_, _>>()?, false), count))
 }

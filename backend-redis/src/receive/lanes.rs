@@ -155,7 +155,8 @@ impl State {
             .chain(incoming.also.iter().map(|(name, _)| name))
             .cloned()
             .collect();
-        let mut held: Vec<u64> = topics.iter().filter_map(|topic| self.by_topic.get(topic).copied()).collect();
+        let mut held: Vec<u64> =
+            topics.iter().filter_map(|topic| self.by_topic.get(topic).copied()).collect();
         held.sort_unstable();
         held.dedup();
         let (lane, is_new) = match held.first() {
@@ -251,4 +252,3 @@ impl State {
         true
     }
 }
-

@@ -5,7 +5,7 @@ mod interests;
 mod lanes;
 mod pushed;
 
-pub(crate) use control::{Control, probe, frame};
+pub(crate) use control::{Control, frame, probe};
 pub(crate) use interests::Interests;
 pub(crate) use lanes::Lanes;
 pub(crate) use pushed::Pushed;

@@ -31,6 +31,7 @@ const WARN_EVERY: Duration = Duration::from_secs(60);
 /// Takes what servers push.
 pub(crate) struct Pushed {
     node: NodeId,
+    is_cluster: bool,
     names: Arc<Names>,
     ingress: Ingress,
     interests: Arc<Interests>,
@@ -52,9 +53,16 @@ struct Copies {
 }
 
 impl Pushed {
-    pub(crate) fn new(names: Arc<Names>, ingress: Ingress, interests: Arc<Interests>, lanes: Lanes) -> Self {
+    pub(crate) fn new(
+        is_cluster: bool,
+        names: Arc<Names>,
+        ingress: Ingress,
+        interests: Arc<Interests>,
+        lanes: Lanes,
+    ) -> Self {
         Self {
             node: ingress.node(),
+            is_cluster,
             names,
             ingress,
             interests,
@@ -82,10 +90,22 @@ impl Pushed {
         if envelope.place.is_none() && envelope.origin.node == self.node {
             return;
         }
-        if !envelope.also.is_empty() && !self.copies.lock().is_first(&envelope) {
+        if envelope.also.is_empty() {
+            return self.lanes.deliver(envelope.into_incoming());
+        }
+        if !self.is_cluster {
+            if self.copies.lock().is_first(&envelope) {
+                self.lanes.deliver(envelope.into_incoming());
+            }
             return;
         }
-        self.lanes.deliver(envelope.into_incoming());
+        // The copies come from several servers, between which there is no order: each counts for the topic it came by.
+        let mut incoming = envelope.into_incoming();
+        let also = std::mem::take(&mut incoming.also);
+        if let Some((name, origin)) = also.into_iter().find(|(name, _)| name == topic) {
+            (incoming.message.topic, incoming.origin) = (name, Some(origin));
+        }
+        self.lanes.deliver(incoming);
     }
 
     /// Somebody else writes to our channels, or a newer node. It may have been a message: that is said, too.

@@ -39,7 +39,8 @@ impl RedisBuilder {
     pub fn prefix(self, prefix: impl Into<String>) -> Self {
         let prefix = prefix.into();
         if prefix.contains(['{', '}']) {
-            return self.fail("the prefix holds no braces: they decide in which slot of a Cluster a key lies");
+            return self
+                .fail("the prefix holds no braces: they decide in which slot of a Cluster a key lies");
         }
         self.set(|settings| settings.prefix = prefix)
     }

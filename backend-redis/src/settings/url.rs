@@ -22,7 +22,8 @@ pub(crate) struct Parsed {
 
 /// Reads a URL. Errors never quote it: it may hold a password.
 pub(crate) fn parse(url: &str) -> Result<Parsed, BackendError> {
-    let (scheme, rest) = url.split_once("://").ok_or_else(|| invalid("a URL begins with a scheme: redis://"))?;
+    let (scheme, rest) =
+        url.split_once("://").ok_or_else(|| invalid("a URL begins with a scheme: redis://"))?;
     let rest = rest.split('#').next().unwrap_or_default();
     let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
     let (kind, tls) = match scheme {

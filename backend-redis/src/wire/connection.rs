@@ -56,9 +56,7 @@ async fn open(address: &Address, settings: &Settings) -> Result<Box<dyn Io>, Tro
             if settings.tls { secure(stream, host, settings).await } else { Ok(Box::new(stream)) }
         }
         #[cfg(unix)]
-        Address::Unix(path) => {
-            Ok(Box::new(tokio::net::UnixStream::connect(path).await.map_err(failed)?))
-        }
+        Address::Unix(path) => Ok(Box::new(tokio::net::UnixStream::connect(path).await.map_err(failed)?)),
         #[cfg(not(unix))]
         Address::Unix(_) => Err(Trouble::configuration("this system has no unix sockets")),
     }
@@ -139,10 +137,11 @@ pub(crate) fn broken(error: RedisError) -> Trouble {
             "the server answers in something else than Redis's protocol: is it a Redis, and is TLS wanted or not?",
         );
     }
-    let message = match std::error::Error::source(&error).and_then(|source| source.downcast_ref::<io::Error>()) {
-        Some(source) => source.kind().to_string(),
-        None => "end of the stream".to_owned(),
-    };
+    let message =
+        match std::error::Error::source(&error).and_then(|source| source.downcast_ref::<io::Error>()) {
+            Some(source) => source.kind().to_string(),
+            None => "end of the stream".to_owned(),
+        };
     Trouble::unavailable(format!("the server closed the connection ({message})"))
 }
 

@@ -50,7 +50,9 @@ pub(crate) async fn greet(
     let asked = timeout(settings.answer_within, connection.ask(&commands));
     let answers = asked.await.unwrap_or_else(|_| {
         let limit = settings.answer_within;
-        Err(Trouble::unavailable(format!("the server accepted the connection, but said nothing for {limit:?}")))
+        Err(Trouble::unavailable(format!(
+            "the server accepted the connection, but said nothing for {limit:?}"
+        )))
     })?;
     if password.is_some() {
         check(&answers[0], db)?;
@@ -86,7 +88,8 @@ fn understand(hello: &Value, info: &Value) -> Result<Hello, Trouble> {
 fn check_hello(answer: &Value) -> Result<(), Trouble> {
     match answer {
         Value::ServerError(error)
-            if error.code() == "NOPROTO" || error.details().unwrap_or_default().contains("unknown command") =>
+            if error.code() == "NOPROTO"
+                || error.details().unwrap_or_default().contains("unknown command") =>
         {
             Err(Trouble::configuration(
                 "the server does not know HELLO 3: it is older than Redis 6, or a proxy that speaks RESP2 alone",
@@ -107,7 +110,9 @@ fn check(answer: &Value, db: u32) -> Result<(), Trouble> {
             "a password was given, but the server has none: leave it out, or set requirepass",
         ),
         "ERR" if details.contains("DB index") || details.contains("SELECT is not allowed") => {
-            Trouble::configuration(format!("the server has no database {db}: see `databases` in its configuration"))
+            Trouble::configuration(format!(
+                "the server has no database {db}: see `databases` in its configuration"
+            ))
         }
         "ERR" if details.contains("max number of clients") => {
             Trouble::unavailable("the server has as many clients as it takes: see `maxclients`")
@@ -125,5 +130,7 @@ fn check(answer: &Value, db: u32) -> Result<(), Trouble> {
 fn too_old(version: &str, oldest: (u64, u64)) -> Trouble {
     let plain: String = version.chars().filter(|c| c.is_ascii_digit() || *c == '.').take(20).collect();
     let (major, minor) = oldest;
-    Trouble::configuration(format!("the server's version is {plain}: Redis {major}.{minor} or newer is needed"))
+    Trouble::configuration(format!(
+        "the server's version is {plain}: Redis {major}.{minor} or newer is needed"
+    ))
 }

@@ -135,7 +135,9 @@ fn take(value: Value, queue: &Queue, pushes: Option<&dyn Pushes>, watch: &Watch)
                 _ => None,
             };
             queue.answer(value, redirect).map_err(|_| {
-                Trouble::unavailable("the server gave an answer to nothing that was asked: the connection is given up")
+                Trouble::unavailable(
+                    "the server gave an answer to nothing that was asked: the connection is given up",
+                )
             })
         }
     }

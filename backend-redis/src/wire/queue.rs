@@ -420,7 +420,15 @@ impl Queue {
 
 /// A command of the connection itself.
 fn plain(bytes: Bytes) -> Request {
-    Request { bytes, expect: Expect::One, reply: None, retry: Retry::No, slot: None, asking: false, skip: false }
+    Request {
+        bytes,
+        expect: Expect::One,
+        reply: None,
+        retry: Retry::No,
+        slot: None,
+        asking: false,
+        skip: false,
+    }
 }
 
 #[cfg(test)]

@@ -254,7 +254,11 @@ impl World {
             let accepted = self.accepted[usize::from(*topic == EPHEMERAL)].lock().clone();
             let lost = listener.check(&accepted, last);
             let gaps = listener.heard.lock().gaps.len();
-            eprintln!("{fault}: {}: {} accepted, {lost} lost and told, {gaps} gaps", listener.name, accepted.len());
+            eprintln!(
+                "{fault}: {}: {} accepted, {lost} lost and told, {gaps} gaps",
+                listener.name,
+                accepted.len()
+            );
         }
         for broker in [&self.publisher, &self.listener] {
             broker.drain(Duration::from_secs(5)).await;

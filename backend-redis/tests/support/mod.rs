@@ -1,5 +1,5 @@
 //! A server of its own behind a proxy, for each test.
-#![allow(dead_code, unreachable_pub)]
+#![allow(dead_code, unreachable_pub)] // Each test takes what it needs.
 
 pub mod cluster;
 pub mod law;
@@ -7,10 +7,15 @@ pub mod law;
 use fanfare_core::topic::TopicName;
 use fanfare_redis::{RedisBackend, RedisBuilder};
 use fanfare_testkit::{
+    backend::SECRET,
     proxy::ChaosProxy,
     server::{Program, Server, ServerConfig},
 };
 use redis::aio::MultiplexedConnection;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpListener,
+};
 
 /// The password of every server; somebody else's is `fanfare_testkit::backend::SECRET`.
 pub const PASSWORD: &str = "open sesame";
@@ -68,4 +73,21 @@ impl Setup {
 
 pub fn topic(name: &str) -> TopicName {
     TopicName::new(name).expect("a name")
+}
+
+/// Servers of other kinds, by what they answer to anything.
+pub async fn impostor(answers: &'static [u8]) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let addr = listener.local_addr().expect("an address");
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let _ = stream.read(&mut [0; 4096]).await;
+                let _ = stream.write_all(answers).await;
+                // It stays, as servers do.
+                let _ = stream.read(&mut [0; 4096]).await;
+            });
+        }
+    });
+    format!("redis://:{SECRET}@{addr}")
 }
