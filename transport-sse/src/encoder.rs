@@ -6,7 +6,10 @@ use bytes::{BufMut, BytesMut};
 use fanfare_core::message::{Encoder, Frame, Message, PayloadKind};
 use fanfare_protocol::Kind;
 
-use crate::fields::{self, END};
+use crate::{
+    chunk,
+    fields::{self, END},
+};
 
 /// One topic: `data:` is the payload, `event:` the event's name, `id:` the position.
 ///
@@ -28,6 +31,22 @@ impl Encoder for Raw {
                 system(frame, out);
             }
             frame => system(frame, out),
+        }
+    }
+}
+
+/// An encoder's events, each as a chunk of HTTP/1.1 (RFC 9112, section 7.1), and the last chunk behind the last event: for who
+/// writes to the socket by himself.
+#[derive(Debug)]
+pub(crate) struct Chunked<E>(pub(crate) E);
+
+impl<E: Encoder> Encoder for Chunked<E> {
+    fn encode(&self, frame: Frame<'_>, out: &mut BytesMut) {
+        let mut event = BytesMut::new();
+        self.0.encode(frame, &mut event);
+        chunk::write(&event, out);
+        if matches!(frame, Frame::Close(_)) && !event.is_empty() {
+            out.put_slice(chunk::LAST);
         }
     }
 }
@@ -167,6 +186,22 @@ mod tests {
             let frame: serde_json::Value = serde_json::from_str(data.strip_suffix("\n\n").unwrap()).unwrap();
             assert_eq!((frame["event"].as_str(), frame["data"].as_str()), (Some(name), Some("x")));
         }
+    }
+
+    #[test]
+    fn each_event_may_be_a_chunk() {
+        let message = message(None, "x".repeat(300));
+        let whole = encoded(&Raw, Frame::Message(&message));
+        let chunked = encoded(&Chunked(Raw), Frame::Message(&message));
+        assert_eq!(chunked, format!("{:x}\r\n{whole}\r\n", whole.len()));
+        assert_eq!(chunk::content(&chunked.into()), whole);
+        assert_eq!(encoded(&Chunked(Raw), Frame::Ping), "3\r\n:\n\n\r\n");
+        let close = CloseReason::new(CloseKind::Kicked);
+        let whole = encoded(&Raw, Frame::Close(&close));
+        let chunked = encoded(&Chunked(Raw), Frame::Close(&close));
+        assert_eq!(chunked, format!("{:x}\r\n{whole}\r\n0\r\n\r\n", whole.len()));
+        assert_eq!(chunk::content(&chunked.into()), whole);
+        assert_eq!(encoded(&Chunked(Raw), Frame::Close(&CloseReason::new(CloseKind::Lost))), "");
     }
 
     #[test]

@@ -6,6 +6,7 @@
 //! told. A reader that comes back with `Last-Event-ID` goes on where it stopped.
 #![forbid(unsafe_code)]
 
+mod chunk;
 mod config;
 mod cursor;
 mod encoder;

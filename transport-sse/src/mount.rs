@@ -7,12 +7,14 @@ use fanfare_http::wheel::Wheel;
 
 use crate::{
     Config,
-    encoder::{Raw, V1},
+    encoder::{Chunked, Raw, V1},
 };
 
 pub(crate) struct Mount {
     pub(crate) broker: Broker,
     pub(crate) raw: Format,
+    /// For streams of which fan-out writes the socket.
+    pub(crate) direct: Format,
     pub(crate) v1: Format,
     pub(crate) config: Config,
     /// How often a silent stream says that it is there.
@@ -25,6 +27,7 @@ impl Mount {
     pub(crate) fn new(broker: &Broker) -> Result<Self, TooManyFormats> {
         Ok(Self {
             raw: broker.register(Arc::new(Raw))?,
+            direct: broker.register(Arc::new(Chunked(Raw)))?,
             v1: broker.register(Arc::new(V1))?,
             broker: broker.clone(),
             config: Config::new(),
@@ -38,6 +41,7 @@ impl Mount {
         Self {
             broker: self.broker.clone(),
             raw: self.raw.clone(),
+            direct: self.direct.clone(),
             v1: self.v1.clone(),
             config,
             ping_interval: self.ping_interval,

@@ -13,11 +13,11 @@ use std::{
 use bytes::{BufMut, Bytes, BytesMut};
 use fanfare_core::{
     Broker, TooManyFormats,
-    message::Position,
+    message::{Format, Position},
     outbox::Outbox,
     session::{CloseKind, CommandError, ErrorCode, Session, Start, SubscribeCommand, Subscribed},
 };
-use fanfare_http::{Refused, handshake};
+use fanfare_http::{Refused, Takeover, handshake};
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, header, request::Parts,
 };
@@ -102,7 +102,7 @@ pub struct EventStream {
 }
 
 impl EventStream {
-    /// The endpoint of a broker, with the defaults of [`Config::new`]. It registers two wire formats.
+    /// The endpoint of a broker, with the defaults of [`Config::new`]. It registers three wire formats.
     ///
     /// # Errors
     ///
@@ -131,7 +131,13 @@ impl EventStream {
 
     async fn answer(&self, request: Parts) -> Response<EventBody> {
         let mut response = match self.open(&request).await {
-            Ok(body) => stream(body),
+            Ok((body, offer)) => {
+                let mut response = stream(body);
+                if let Some(offer) = offer {
+                    offer.mark(&mut response);
+                }
+                response
+            }
             Err(refused) => match later::instead(&refused, &request.headers, self.mount.config.retry) {
                 Some(last) => stream(EventBody::whole(last.into())),
                 None => refused.response().map(EventBody::whole),
@@ -143,7 +149,7 @@ impl EventStream {
         response
     }
 
-    async fn open(&self, request: &Parts) -> Result<EventBody, Refused> {
+    async fn open(&self, request: &Parts) -> Result<(EventBody, Option<Takeover>), Refused> {
         let Mount { config, broker, .. } = &*self.mount;
         if request.method != Method::GET && request.method != Method::HEAD {
             let error =
@@ -152,23 +158,34 @@ impl EventStream {
         }
         bounded(request, config)?;
         let wanted = Wanted::read(request, config.topics(broker.limits().subscriptions_per_connection))?;
+        // Where `id:` is each reader's own, there is nothing that fan-out could write to all of them.
+        let offer = request.extensions.get::<Takeover>().filter(|_| wanted.form == Form::Raw).cloned();
+        let format = match (wanted.form, &offer) {
+            (Form::V1, _) => &self.mount.v1,
+            (Form::Raw, None) => &self.mount.raw,
+            (Form::Raw, Some(_)) => &self.mount.direct,
+        };
         let (session, outbox, body) =
-            timeout(config.connect_timeout, self.admit(request, &wanted)).await.unwrap_or_else(|_| {
-                Err(CommandError::new(ErrorCode::Timeout, "admission took too long").into())
-            })?;
+            timeout(config.connect_timeout, self.admit(request, &wanted, format)).await.unwrap_or_else(
+                |_| Err(CommandError::new(ErrorCode::Timeout, "admission took too long").into()),
+            )?;
         if request.method == Method::HEAD {
             session.close(CloseKind::Normal.into()).await;
-            return Ok(EventBody::nothing());
+            return Ok((EventBody::nothing(), None));
         }
         let stream = Stream::new(self.mount.clone(), session, outbox);
-        Ok(EventBody::stream(stream, body.first, body.ids))
+        Ok((EventBody::stream(stream, body.first, body.ids, offer.clone()), offer))
     }
 
     /// Asks the core for the session and all its subscriptions, or none.
-    async fn admit(&self, request: &Parts, wanted: &Wanted) -> Result<(Session, Outbox, Begin), Refused> {
-        let Mount { broker, config, raw, v1, .. } = &*self.mount;
+    async fn admit(
+        &self,
+        request: &Parts,
+        wanted: &Wanted,
+        format: &Format,
+    ) -> Result<(Session, Outbox, Begin), Refused> {
+        let Mount { broker, config, .. } = &*self.mount;
         let handshake = handshake(request, TRANSPORT, &config.trusted_proxies);
-        let format = if wanted.form == Form::Raw { raw } else { v1 };
         let (mut session, outbox) =
             broker.connect(handshake, format).await.map_err(|error| Refused::from(&error))?;
         if !session.is_admitted() {

@@ -18,7 +18,6 @@ mod read;
 mod refuse;
 mod service;
 mod upgrade;
-mod wire;
 
 pub use config::Config;
 pub use echo::Echo;

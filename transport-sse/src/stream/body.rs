@@ -9,12 +9,12 @@ use std::{
 };
 
 use bytes::Bytes;
-use fanfare_core::session::CloseKind;
+use fanfare_http::Takeover;
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::Full;
 
-use super::{Stream, piece::Piece};
-use crate::cursor::Ids;
+use super::{Stream, direct::Direct, piece::Piece};
+use crate::{chunk, cursor::Ids};
 
 /// How much is taken out of the outbox at once, in bytes, more or less: what is taken is beyond the reach of every overflow
 /// policy.
@@ -36,14 +36,34 @@ struct Reader {
     stream: Arc<Stream>,
     /// What comes before all events.
     first: Bytes,
+    path: Path,
     /// Where `id:` is not a part of the shared events.
     ids: Option<Box<Ids>>,
     over: bool,
 }
 
+/// By which way events reach the client.
+enum Path {
+    /// By HTTP, as they are.
+    Http,
+    /// Past HTTP, if the server grants it: events are chunks.
+    Offered(Takeover),
+    /// By HTTP, because it did not.
+    Declined,
+    /// Past HTTP: the rest is not this body's.
+    Taken,
+}
+
 impl EventBody {
-    pub(crate) fn stream(stream: Arc<Stream>, first: Bytes, ids: Option<Box<Ids>>) -> Self {
-        Self(Kind::Stream(Reader { stream, first, ids, over: false }))
+    /// A body whose events are chunks if it was offered to take the connection over.
+    pub(crate) fn stream(
+        stream: Arc<Stream>,
+        first: Bytes,
+        ids: Option<Box<Ids>>,
+        offer: Option<Takeover>,
+    ) -> Self {
+        let path = offer.map_or(Path::Http, Path::Offered);
+        Self(Kind::Stream(Reader { stream, first, path, ids, over: false }))
     }
 
     pub(crate) fn whole(body: Full<Bytes>) -> Self {
@@ -61,11 +81,28 @@ impl Reader {
         if self.over {
             return Poll::Ready(None);
         }
+        if let Path::Offered(offer) = &self.path {
+            self.path = if offer.is_granted() {
+                let direct = Direct::new(self.stream.clone(), std::mem::take(&mut self.first));
+                offer.take(|socket| direct.spawn(socket));
+                Path::Taken
+            } else {
+                Path::Declined
+            };
+        }
+        if let Path::Taken = self.path {
+            return Poll::Pending;
+        }
+        let is_chunked = matches!(self.path, Path::Declined);
         let mut piece = Piece::default();
         if !self.first.is_empty() {
             piece.push(&std::mem::take(&mut self.first));
         }
         let pulled = match &mut self.ids {
+            None if is_chunked => self
+                .stream
+                .outbox
+                .poll_pull_frames(cx, PULL, |frame| piece.push(&chunk::content(frame.bytes))),
             None => self.stream.outbox.poll_pull_frames(cx, PULL, |frame| piece.push(frame.bytes)),
             Some(ids) => {
                 let max = PULL / ids.weight();
@@ -118,10 +155,10 @@ impl Body for EventBody {
 }
 
 impl Drop for Reader {
-    /// The client has gone, unless all was said.
     fn drop(&mut self) {
-        let reason = self.stream.outbox.over();
-        self.stream.end(reason.unwrap_or(CloseKind::Lost.into()));
+        if !matches!(self.path, Path::Taken) {
+            self.stream.leave();
+        }
     }
 }
 

@@ -5,10 +5,11 @@
 //! wakes no task: its waker is the stream.
 
 mod body;
+mod direct;
 mod piece;
 
 use std::{
-    sync::Arc,
+    sync::{Arc, OnceLock},
     task::{Context, Wake, Waker},
 };
 
@@ -17,7 +18,10 @@ use fanfare_core::{
     outbox::Outbox,
     session::{CloseKind, CloseReason, Session},
 };
-use fanfare_http::wheel::{AtomicTick, Timer};
+use fanfare_http::{
+    TcpWire,
+    wheel::{AtomicTick, Timer},
+};
 use parking_lot::Mutex;
 use tokio::{runtime::Handle, time::Instant};
 
@@ -29,6 +33,8 @@ pub(crate) struct Stream {
     outbox: Outbox,
     /// The tick at which the body was given something last.
     written: AtomicTick,
+    /// The socket, where the stream has one of its own.
+    wire: OnceLock<Arc<TcpWire>>,
     /// `None` once it has ended.
     held: Mutex<Option<Held>>,
 }
@@ -44,7 +50,7 @@ impl Stream {
         let timer = mount.wheel.timer();
         let written = AtomicTick::new(timer.now());
         let held = Mutex::new(Some(Held { session, timer }));
-        let stream = Arc::new(Self { mount, outbox, written, held });
+        let stream = Arc::new(Self { mount, outbox, written, wire: OnceLock::new(), held });
         stream.look();
         stream
     }
@@ -53,7 +59,8 @@ impl Stream {
     fn look(self: &Arc<Self>) {
         if let Some(due) = self.due() {
             match due {
-                Due::Now(reason) => self.end(reason),
+                Due::Over(reason) => self.end(reason),
+                Due::Cut(reason) => self.cut(reason),
                 Due::Tell(reason) => self.outbox.close(reason),
                 Due::Beat => drop(self.outbox.ping()),
             }
@@ -67,14 +74,14 @@ impl Stream {
         let timeout = self.mount.config.write_timeout;
         if let Some(reason) = self.outbox.over() {
             // The body was woken for this, and was not polled.
-            return Some(Due::Now(reason));
+            return Some(Due::Over(reason));
         }
         let mut next = now.after(timeout);
         let stalled = self.outbox.stalled_for();
         if let Some(stalled) = stalled {
             match timeout.checked_sub(stalled) {
                 Some(left) if !left.is_zero() => next = next.min(now.after(left)),
-                _ => return Some(Due::Now(CloseKind::SlowConsumer.into())),
+                _ => return Some(Due::Cut(CloseKind::SlowConsumer.into())),
             }
         }
         let mut end = None;
@@ -104,6 +111,12 @@ impl Stream {
         self.written.store(self.mount.wheel.coarse_now());
     }
 
+    /// The client has gone, unless all was said.
+    fn leave(&self) {
+        let reason = self.outbox.over();
+        self.end(reason.unwrap_or(CloseKind::Lost.into()));
+    }
+
     /// Ends the session, if it has not ended: subscriptions, queue and timer go at once, hooks run in a task of their own.
     fn end(&self, reason: CloseReason) {
         let Some(Held { session, timer }) = self.held.lock().take() else { return };
@@ -120,8 +133,10 @@ impl Stream {
 
 /// What the clock says.
 enum Due {
-    /// Nobody is there to be told.
-    Now(CloseReason),
+    /// All was said, or nothing can be said any more.
+    Over(CloseReason),
+    /// Nobody takes anything.
+    Cut(CloseReason),
     /// The reader is told.
     Tell(CloseReason),
     /// Not yet, but a sign of life is due.

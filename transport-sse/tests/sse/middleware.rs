@@ -64,3 +64,43 @@ async fn each_way_of_axum_works() {
     #[cfg(feature = "axum")]
     mount(|events| Router::new().route("/events", get(events))).await;
 }
+
+/// A stream of one topic takes its connection over from HTTP where it is asked for in HTTP/1.1 and the server grants it; a layer
+/// that makes another response of it keeps it from that, and changes nothing else.
+#[tokio::test]
+async fn past_http_or_not_the_events_are_the_same() {
+    let direct = crate::support::app().await;
+    let broker = Broker::builder().policy(Open).start().await.unwrap();
+    let forgetful = axum::middleware::map_response(|mut response: axum::response::Response| async move {
+        response.extensions_mut().clear();
+        response
+    });
+    let router = router(&broker, Config::new()).layer(forgetful);
+    let by_http = App { address: serve(router).await, broker };
+    for (app, is_taken) in [(direct, true), (by_http, false)] {
+        let mut reader = app.reader("topic=t").await;
+        let is_closed = reader.headers.get("connection").is_some_and(|value| value == "close");
+        assert_eq!(is_closed, is_taken, "{:?}", reader.headers);
+        reader.begun().await;
+        for payload in ["small", "", &"x".repeat(20_000)] {
+            app.broker.publish("t", payload).await.unwrap();
+            assert_eq!(reader.pair().await.1, payload);
+        }
+        app.broker.drain(crate::support::PATIENCE).await;
+        assert_eq!(reader.next().await.name, "$close");
+        reader.ended().await;
+    }
+}
+
+/// The comment of a stream that fan-out writes.
+#[tokio::test]
+async fn a_silent_stream_past_http_says_that_it_is_there() {
+    let ping = std::time::Duration::from_millis(300);
+    let app =
+        crate::support::app_with(Broker::builder().policy(Open).ping_interval(ping), Config::new()).await;
+    let mut reader = app.reader("topic=t").await;
+    while reader.parser.comments < 2 {
+        reader.read().await;
+    }
+    assert_eq!(app.broker.stats().connections, 1);
+}

@@ -15,13 +15,12 @@ use fanfare_core::{
     outbox::Outbox,
     session::{CloseKind, CloseReason},
 };
+use fanfare_http::TcpWire;
 use smallvec::SmallVec;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     time::Instant,
 };
-
-use crate::wire::TcpWire;
 
 /// How a connection's task reads, and writes what its outbox holds.
 pub(crate) trait Link: Send + 'static {

@@ -21,6 +21,7 @@ use fanfare_core::{
     outbox::Outbox,
     session::{CloseReason, Session},
 };
+use fanfare_http::TcpWire;
 use tokio::net::TcpStream;
 
 use self::{
@@ -30,7 +31,7 @@ use self::{
 };
 pub(crate) use turn::Mode;
 
-use crate::{frame::Parser, mount::Mount, read::with_buffer, upgrade::Socket, wire::TcpWire};
+use crate::{frame::Parser, mount::Mount, read::with_buffer, upgrade::Socket};
 
 /// A client that was let in, on its way to its connection.
 pub(crate) struct Client {
