@@ -1,0 +1,180 @@
+//! Test clients, as an app's author uses them.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use fanfare_core::{
+    Broker,
+    policy::{Action, Admission, Identity, Open, Policy, Verdict},
+    session::{Handshake, Refusal},
+    topic::TopicConfig,
+};
+use fanfare_testkit::TestBroker;
+use serde_json::json;
+
+async fn open() -> TestBroker {
+    let log = TopicConfig::new().history(100);
+    TestBroker::start(Broker::builder().policy(Open).topic("log.*", log)).await
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_one_publishes_others_get() {
+    let app = open().await;
+    let (mut ann, mut bob) = (app.connect().await, app.connect().await);
+    assert_ne!(ann.name(), bob.name());
+    ann.subscribe("chat.*").await;
+    bob.publish("chat.lobby", "hello").await;
+    bob.publish_json("chat.lobby", json!({ "n": 1 })).await;
+    app.publish("chat.other", vec![0_u8, 255]).await.unwrap();
+    let first = ann.message().await;
+    assert_eq!((&*first.topic, first.text()), ("chat.lobby", "hello"));
+    assert_eq!(ann.message().await.text(), r#"{"n":1}"#);
+    assert_eq!(ann.message().await.payload.bytes()[..], [0, 255]);
+    bob.nothing().await;
+    ann.unsubscribe("chat.*").await;
+    bob.publish("chat.lobby", "anybody?").await;
+    ann.nothing().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_was_cut_off_gets_what_it_missed() {
+    let app = open().await;
+    let (mut ann, mut bob) = (app.connect().await, app.connect().await);
+    ann.subscribe("log.a").await;
+    bob.publish("log.a", "1").await;
+    // It has come, whether the test has asked for it or not.
+    tokio::time::sleep(Duration::from_millis(10)).await;
+    ann.cut();
+    bob.publish("log.a", "2").await;
+    ann.reconnect().await;
+    bob.publish("log.a", "3").await;
+    for text in ["1", "2", "3"] {
+        assert_eq!(ann.message().await.text(), text);
+    }
+    ann.nothing().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_does_not_read_is_told_what_it_lost() {
+    let app = open().await;
+    let (mut slow, mut other) = (app.connect().await, app.connect().await);
+    for client in [&mut slow, &mut other] {
+        client.subscribe("news").await;
+    }
+    slow.stop_reading();
+    let long = "x".repeat(1000);
+    for n in 0..2_000 {
+        app.publish("news", format!("{n} {long}")).await.unwrap();
+        assert!(other.message().await.text().starts_with(&format!("{n} ")));
+    }
+    slow.start_reading();
+    let mut next = 0;
+    while slow.message().await.text().starts_with(&format!("{next} ")) {
+        next += 1;
+        if app.stats().gaps > 0 && next > 100 {
+            break;
+        }
+    }
+    assert!(app.stats().dropped > 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_gap_is_counted() {
+    let queue = TopicConfig::new().queue_messages(5);
+    let app = TestBroker::start(Broker::builder().policy(Open).topic("news", queue)).await;
+    let mut slow = app.connect().await;
+    slow.subscribe("news").await;
+    slow.stop_reading();
+    let long = "x".repeat(10_000);
+    let total = 100;
+    for n in 0..total {
+        app.publish("news", format!("{n} {long}")).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    slow.start_reading();
+    let mut before = 0;
+    let missed = loop {
+        match slow.next().await {
+            fanfare_testkit::transport::Event::Message { .. } => before += 1,
+            fanfare_testkit::transport::Event::Gap { missed, .. } => break missed.unwrap(),
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(before + missed + 5, total);
+    for _ in 0..5 {
+        slow.message().await;
+    }
+    slow.nothing().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_idle_client_lives_for_hours_and_a_deaf_one_does_not() {
+    let app = open().await;
+    let (mut idle, mut deaf) = (app.connect().await, app.connect().await);
+    idle.subscribe("t").await;
+    deaf.stop_reading();
+    tokio::time::sleep(Duration::from_secs(3 * 3600)).await;
+    assert_eq!(app.stats().connections, 1);
+    app.publish("t", "still there").await.unwrap();
+    assert_eq!(idle.message().await.text(), "still there");
+    deaf.start_reading();
+    assert_eq!(deaf.closed().await, "pong_timeout");
+}
+
+#[tokio::test(start_paused = true)]
+async fn draining_and_hooks_are_seen() {
+    let ended = Arc::new(AtomicUsize::new(0));
+    let count = ended.clone();
+    let builder = Broker::builder().policy(Open).on_disconnected(move |_, _| {
+        count.fetch_add(1, Ordering::SeqCst);
+        std::future::ready(())
+    });
+    let app = TestBroker::start(builder).await;
+    let mut client = app.connect().await;
+    let broker = Broker::clone(&app);
+    let drained = tokio::spawn(async move { broker.drain(Duration::from_secs(5)).await });
+    assert_eq!(client.closed().await, "draining");
+    assert!(drained.await.unwrap());
+    assert_eq!(ended.load(Ordering::SeqCst), 1);
+    assert!(app.try_connect_as("whoever").await.is_err());
+}
+
+/// Tokens are users; `mallory` is not let in, and `secret` is Ann's.
+struct Users;
+
+#[async_trait]
+impl Policy for Users {
+    async fn connect(&self, handshake: &Handshake) -> Result<Admission, Refusal> {
+        match handshake.credential() {
+            Some("mallory") => Err(Refusal::forbidden("not you")),
+            Some(user) => Ok(Admission::Accept(Identity::user(user))),
+            None => Err(Refusal::unauthenticated("who are you?")),
+        }
+    }
+
+    fn authorize<'a>(&'a self, who: &'a Identity, action: Action<'a>) -> Verdict<'a> {
+        match action {
+            Action::Subscribe(topic) if topic.as_str() == "secret" && who.user.as_deref() != Some("ann") => {
+                Verdict::deny(Refusal::forbidden("it is a secret"))
+            }
+            _ => Verdict::allow(),
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_policy_is_asked() {
+    let app = TestBroker::start(Broker::builder().policy(Users)).await;
+    assert_eq!(app.try_connect_as("mallory").await.unwrap_err().0, "forbidden");
+    let (mut ann, mut bob) = (app.connect_as("ann").await, app.connect_as("bob").await);
+    ann.subscribe("secret").await;
+    assert_eq!(bob.try_subscribe("secret").await.unwrap_err()["code"], "forbidden");
+    let wrong = bob.try_publish(json!({ "topic": "a..b", "data": 1 })).await.unwrap_err();
+    assert_eq!(wrong["code"], "invalid_topic");
+}
