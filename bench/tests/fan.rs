@@ -231,23 +231,33 @@ fn the_peer_delivers_and_its_process_is_read() {
 
 #[test]
 fn the_server_delivers_over_every_wire() {
-    let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let _server = Peer::run(env!("CARGO_BIN_EXE_server"), address, &["--commands-per-second", "1000000"]);
-    let url = format!("http://{address}");
-    for wire in [
-        &["--wire", "v1"][..],
-        &["--wire", "v1", "--post"],
-        &["--wire", "plain"],
-        &["--wire", "sse"],
-        &["--wire", "sse", "--post"],
-        &["--wire", "sse-v1", "--topics-per-conn", "3"],
+    for (options, wires) in [
+        (
+            &[][..],
+            &[
+                &["--wire", "v1"][..],
+                &["--wire", "v1", "--post"],
+                &["--wire", "plain"],
+                &["--wire", "sse"],
+                &["--wire", "sse", "--post"],
+                &["--wire", "sse-v1", "--topics-per-conn", "3"],
+            ][..],
+        ),
+        (&["--streams-by-http"], &[&["--wire", "sse"], &["--wire", "sse-v1", "--topics-per-conn", "3"]]),
+        (&["--history", "100"], &[&["--wire", "v1"], &["--wire", "sse"]]),
     ] {
-        let load = ["fan", "--url", &url, "--conns", "40", "--topics", "5", "--messages", "1000"];
-        let quick = ["--settle-ms", "50", "--strict"];
-        let report = fan::run(&Options::parse_from(load.iter().chain(&quick).chain(wire))).unwrap();
-        assert!(report.is_clean(), "{wire:?}: {report}");
-        let topics_per_conn = if wire.contains(&"3") { 3 } else { 1 };
-        assert_eq!(report.received, 40 * topics_per_conn * 1000 / 5, "{wire:?}");
+        let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let options = [&["--commands-per-second", "1000000"], options].concat();
+        let _server = Peer::run(env!("CARGO_BIN_EXE_server"), address, &options);
+        let url = format!("http://{address}");
+        for wire in wires {
+            let load = ["fan", "--url", &url, "--conns", "40", "--topics", "5", "--messages", "1000"];
+            let quick = ["--settle-ms", "50", "--strict"];
+            let report = fan::run(&Options::parse_from(load.iter().chain(&quick).chain(*wire))).unwrap();
+            assert!(report.is_clean(), "{options:?} {wire:?}: {report}");
+            let topics_per_conn = if wire.contains(&"3") { 3 } else { 1 };
+            assert_eq!(report.received, 40 * topics_per_conn * 1000 / 5, "{options:?} {wire:?}");
+        }
     }
 }
 

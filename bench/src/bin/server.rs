@@ -7,6 +7,8 @@ use std::{net::SocketAddr, num::NonZeroU32, time::Duration};
 use anyhow::Context;
 use axum::{
     Router,
+    middleware::map_response,
+    response::Response,
     routing::{any_service, get, get_service},
 };
 use clap::{Parser, ValueEnum};
@@ -65,6 +67,9 @@ struct Args {
     /// Connections from one address.
     #[arg(long)]
     connections_per_address: Option<usize>,
+    /// Leave event streams with HTTP, as they are under any other server.
+    #[arg(long)]
+    streams_by_http: bool,
 }
 
 fn main() -> anyhow::Result<()> {
@@ -79,9 +84,12 @@ fn main() -> anyhow::Result<()> {
 async fn serve(args: Args) -> anyhow::Result<()> {
     let broker = broker(&args).await?;
     let config = transport(&args)?;
+    let events = get_service(EventStream::new(&broker)?);
+    // A response that was given new extensions is not taken over.
+    let events = if args.streams_by_http { events.layer(map_response(without_extensions)) } else { events };
     let app = Router::new()
         .route("/ws", any_service(WebSocket::new(&broker)?.config(config.clone())))
-        .route("/events", get_service(EventStream::new(&broker)?))
+        .route("/events", events)
         .route("/publish", any_service(publish(&args, &broker)?))
         .route("/echo", any_service(Echo::new(config)))
         .route("/healthz", get(|| async { "ok" }));
@@ -92,6 +100,11 @@ async fn serve(args: Args) -> anyhow::Result<()> {
     let listener =
         TcpListener::bind(args.listen).await.with_context(|| format!("listening on {}", args.listen))?;
     Ok(server.serve(listener, app).await?)
+}
+
+async fn without_extensions(mut response: Response) -> Response {
+    response.extensions_mut().clear();
+    response
 }
 
 async fn broker(args: &Args) -> anyhow::Result<Broker> {

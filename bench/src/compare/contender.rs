@@ -23,6 +23,7 @@ pub(super) fn builtin() -> Result<Vec<Contender>> {
     let server: &[&str] =
         &["--listen", "127.0.0.1:{port}", "--threads", "{threads}", "--commands-per-second", "10000000"];
     let logged = [server, &["--history", "1000"]].concat();
+    let by_http = [server, &["--streams-by-http"]].concat();
     let peer: &[&str] = &["--listen", "127.0.0.1:{port}", "--threads", "{threads}"];
     let lean_peer = [peer, &["--read-buffer", "4096"]].concat();
     [
@@ -31,6 +32,7 @@ pub(super) fn builtin() -> Result<Vec<Contender>> {
         ("fanfare-log", "v1", "server", &logged),
         ("fanfare-sse", "sse", "server", server),
         ("fanfare-sse-v1", "sse-v1", "server", server),
+        ("fanfare-sse-http", "sse", "server", &by_http),
         ("fanfare-sse-log", "sse", "server", &logged),
         ("peer", "raw", "peer", peer),
         ("peer-4k", "raw", "peer", &lean_peer),

@@ -101,8 +101,8 @@ fn parse_cell<'a>(cell: &str, contenders: &'a [Contender]) -> Result<(&'a Conten
 
 fn after_help() -> String {
     let mut help = String::from(
-        "Servers: fanfare, fanfare-plain, fanfare-log, fanfare-sse, fanfare-sse-v1, fanfare-sse-log, peer, peer-4k, \
-         peer-sse, and those of --server\nWorkloads:\n",
+        "Servers: fanfare, fanfare-plain, fanfare-log, fanfare-sse, fanfare-sse-v1, fanfare-sse-http, \
+         fanfare-sse-log, peer, peer-4k, peer-sse, and those of --server\nWorkloads:\n",
     );
     for workload in workload::ALL {
         help.push_str(&format!("  {:<12} {}\n", workload.name, workload.about));
