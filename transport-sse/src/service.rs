@@ -67,15 +67,22 @@ const TRANSPORT: &str = "sse";
 ///
 /// What waits for a reader is bounded like a WebSocket's, under the same overflow policies. When a reader takes nothing for
 /// the [write timeout](Config::write_timeout), its stream ends: session, subscriptions and queue are gone within the timeout
-/// and a second, under any server. A reader that goes on after all finds a `$close` event with `slow_consumer` there. What is left, the
-/// connection and what the server had taken for it, is the server's:
+/// and a second, under any server. A reader that goes on after all finds a `$close` event with `slow_consumer` there, if it finds the
+/// connection. That, and what the server had taken for it, is the server's:
 ///
-/// - Under [`fanfare_http::Server`] a socket that takes nothing is reset after the server's own write timeout.
+/// - Under [`fanfare_http::Server`] it is reset: with the stream where that has taken the connection over (below), else after
+///   the server's own write timeout.
 /// - Under `axum::serve` the socket stays until the client reads on or leaves, or until TCP gives up; with some 400 KiB in
 ///   hyper's buffers. On Linux `TCP_USER_TIMEOUT` lets TCP give up early: set it in
 ///   [`ListenerExt::tap_io`](https://docs.rs/axum/latest/axum/serve/trait.ListenerExt.html), together with `TCP_NODELAY`.
 /// - Over HTTP/2 a stream that its client does not read holds its place in the connection, and at most a window's bytes, until the
 ///   client reads on, resets it or leaves. Others on the connection go on.
+///
+/// # Past HTTP
+///
+/// Under [`fanfare_http::Server`] a stream of one topic, as payloads and over HTTP/1.1, takes its connection over from HTTP: fan-out writes the
+/// socket itself, as a WebSocket's, and an idle stream has no buffers. The client sees nothing of it but `Connection: close`. Layers
+/// that change the response's meaning keep a stream from it; one that wraps the body alone is not asked.
 ///
 /// # Pages of other origins
 ///
