@@ -197,7 +197,8 @@ impl TestClient {
         }
     }
 
-    /// The next event, which has to be the end of the connection: the name of its close code, such as `draining`.
+    /// The next event, which has to be the end of the connection: the name of its close code, such as `draining`;
+    /// `lost` where it broke without a word.
     ///
     /// # Panics
     ///

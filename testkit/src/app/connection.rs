@@ -2,6 +2,7 @@
 
 use std::{collections::HashMap, sync::Arc};
 
+use fanfare_core::session::CloseKind;
 use fanfare_ws::WebSocket;
 use futures_util::{SinkExt, StreamExt};
 use hyper::server::conn::http1;
@@ -105,6 +106,7 @@ impl Drop for Connection {
 async fn run(stream: WebSocketStream<DuplexStream>, mut wanted: mpsc::Receiver<String>, shared: Arc<Shared>) {
     let (mut sink, mut stream) = stream.split();
     let mut reads = shared.reads.subscribe();
+    let mut is_told = false;
     loop {
         let is_reading = *reads.borrow_and_update();
         let next = async {
@@ -126,7 +128,10 @@ async fn run(stream: WebSocketStream<DuplexStream>, mut wanted: mpsc::Receiver<S
                     _ => continue,
                 };
                 match frame {
-                    Frame::Event(event) => room.send(event),
+                    Frame::Event(event) => {
+                        is_told |= matches!(event, Event::Closed { .. });
+                        room.send(event);
+                    }
                     Frame::Reply { id, result } => {
                         let pending = id.and_then(|id| shared.pending.lock().remove(&id));
                         if let Some(answer) = pending {
@@ -142,6 +147,10 @@ async fn run(stream: WebSocketStream<DuplexStream>, mut wanted: mpsc::Receiver<S
                 }
             }
         }
+    }
+    if !is_told {
+        let name = CloseKind::Lost.name().to_owned();
+        let _ = shared.events.try_send(Event::Closed { name, retry_after: None });
     }
     shared.pending.lock().clear();
 }
