@@ -80,9 +80,10 @@ const TRANSPORT: &str = "sse";
 ///
 /// # Past HTTP
 ///
-/// Under [`fanfare_http::Server`] a stream of one topic, as payloads and over HTTP/1.1, takes its connection over from HTTP: fan-out writes the
-/// socket itself, as a WebSocket's, and an idle stream has no buffers. The client sees nothing of it but `Connection: close`. Layers
-/// that change the response's meaning keep a stream from it; one that wraps the body alone is not asked.
+/// Under [`fanfare_http::Server`] and over HTTP/1.1 a stream takes its connection over from HTTP, so that it has no buffers while it is idle. One
+/// topic's payloads fan-out writes to the socket itself, as to a WebSocket's; where the cursor is each reader's own, a small task does. The
+/// client sees nothing of it but `Connection: close`. Layers that change the response's meaning keep a stream from it; one that wraps
+/// the body alone is not asked.
 ///
 /// # Pages of other origins
 ///
@@ -165,8 +166,7 @@ impl EventStream {
         }
         bounded(request, config)?;
         let wanted = Wanted::read(request, config.topics(broker.limits().subscriptions_per_connection))?;
-        // Where `id:` is each reader's own, there is nothing that fan-out could write to all of them.
-        let offer = request.extensions.get::<Takeover>().filter(|_| wanted.form == Form::Raw).cloned();
+        let offer = request.extensions.get::<Takeover>().cloned();
         let format = match (wanted.form, &offer) {
             (Form::V1, _) => &self.mount.v1,
             (Form::Raw, None) => &self.mount.raw,

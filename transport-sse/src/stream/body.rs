@@ -13,7 +13,7 @@ use fanfare_http::Takeover;
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::Full;
 
-use super::{Stream, direct::Direct, piece::Piece};
+use super::{Stream, direct::Direct, piece::Piece, pulled::Pulled};
 use crate::{chunk, cursor::Ids};
 
 /// How much is taken out of the outbox at once, in bytes, more or less: what is taken is beyond the reach of every overflow
@@ -32,7 +32,8 @@ enum Kind {
     Nothing,
 }
 
-struct Reader {
+/// Who takes a stream's events out of its outbox.
+pub(super) struct Reader {
     stream: Arc<Stream>,
     /// What comes before all events.
     first: Bytes,
@@ -46,7 +47,7 @@ struct Reader {
 enum Path {
     /// By HTTP, as they are.
     Http,
-    /// Past HTTP, if the server grants it: events are chunks.
+    /// Past HTTP, if the server grants it: events that all readers share are chunks.
     Offered(Takeover),
     /// By HTTP, because it did not.
     Declined,
@@ -55,7 +56,7 @@ enum Path {
 }
 
 impl EventBody {
-    /// A body whose events are chunks if it was offered to take the connection over.
+    /// A body whose shared events are chunks if it was offered to take the connection over.
     pub(crate) fn stream(
         stream: Arc<Stream>,
         first: Bytes,
@@ -76,19 +77,37 @@ impl EventBody {
 }
 
 impl Reader {
+    pub(super) fn is_over(&self) -> bool {
+        self.over
+    }
+
+    /// Takes the connection: fan-out writes what all readers share, and a task what is each reader's own.
+    fn take_over(&mut self, offer: &Takeover) {
+        let (stream, first) = (self.stream.clone(), std::mem::take(&mut self.first));
+        match self.ids.take() {
+            None => {
+                let direct = Direct::new(stream, first);
+                offer.take(|socket| direct.spawn(socket));
+            }
+            ids => {
+                let pulled = Self { stream, first, path: Path::Http, ids, over: false };
+                offer.take(|socket| Pulled::spawn(pulled, socket));
+            }
+        }
+    }
+
     /// Takes what waits, all in one piece.
-    fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
+    pub(super) fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
         if self.over {
             return Poll::Ready(None);
         }
         if let Path::Offered(offer) = &self.path {
-            self.path = if offer.is_granted() {
-                let direct = Direct::new(self.stream.clone(), std::mem::take(&mut self.first));
-                offer.take(|socket| direct.spawn(socket));
-                Path::Taken
-            } else {
-                Path::Declined
-            };
+            let offer = offer.clone();
+            self.path = Path::Declined;
+            if offer.is_granted() {
+                self.path = Path::Taken;
+                self.take_over(&offer);
+            }
         }
         if let Path::Taken = self.path {
             return Poll::Pending;

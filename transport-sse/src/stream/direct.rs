@@ -1,39 +1,30 @@
 //! A stream that has taken its connection over from HTTP: fan-out writes the socket, without waiting and without a task in
 //! between, and nothing of an idle stream is left but a small task that waits for the client to leave.
 
-use std::{
-    future::poll_fn,
-    net::Shutdown,
-    sync::Arc,
-    task::{Context, Poll},
-    time::Duration,
-};
+use std::{future::poll_fn, net::Shutdown, sync::Arc, task::Poll};
 
 use bytes::{Bytes, BytesMut};
 use fanfare_core::session::{CloseKind, CloseReason};
 use fanfare_http::{Socket, TcpWire};
 use tokio::time::timeout;
 
-use super::Stream;
+use super::{
+    Stream,
+    unasked::{LINGER, Unasked},
+};
 use crate::chunk;
-
-/// How long a client may take to leave when all was said.
-const LINGER: Duration = Duration::from_secs(2);
-
-/// How many bytes a client may send that nobody asked for.
-const UNASKED: usize = 64 * 1024;
 
 /// A stream on its way to its socket, and then on it. Dropped, it ends the stream.
 pub(super) struct Direct {
     stream: Arc<Stream>,
     /// What comes before all events.
     first: Bytes,
-    unasked: usize,
+    unasked: Unasked,
 }
 
 impl Direct {
     pub(super) fn new(stream: Arc<Stream>, first: Bytes) -> Self {
-        Self { stream, first, unasked: 0 }
+        Self { stream, first, unasked: Unasked::default() }
     }
 
     /// Begins to write, in a task of its own.
@@ -54,7 +45,7 @@ impl Direct {
             if let Poll::Ready(reason) = self.stream.outbox.poll_flush(cx) {
                 return Poll::Ready(Some(reason));
             }
-            self.poll_leave(&wire, cx).map(|()| None)
+            self.unasked.poll(|buf| wire.poll_read(cx, buf)).map(|()| None)
         });
         match over.await {
             Some(reason) => {
@@ -63,29 +54,13 @@ impl Direct {
                 wire.shutdown(Shutdown::Write);
                 if is_said {
                     // A socket that is closed while its client sends would take the last words back.
-                    let _ = timeout(LINGER, poll_fn(|cx| self.poll_leave(&wire, cx))).await;
+                    let _ =
+                        timeout(LINGER, poll_fn(|cx| self.unasked.poll(|buf| wire.poll_read(cx, buf)))).await;
                 }
             }
             None => self.stream.leave(),
         }
         wire.shutdown(Shutdown::Both);
-    }
-
-    /// Ready when the client has left, or sends what does not belong here.
-    fn poll_leave(&mut self, wire: &TcpWire, cx: &mut Context<'_>) -> Poll<()> {
-        let mut bytes = [0; 512];
-        loop {
-            match wire.poll_read(cx, &mut bytes) {
-                Poll::Pending => return Poll::Pending,
-                Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(()),
-                Poll::Ready(Ok(count)) => {
-                    self.unasked += count;
-                    if self.unasked > UNASKED {
-                        return Poll::Ready(());
-                    }
-                }
-            }
-        }
     }
 }
 

@@ -7,6 +7,8 @@
 mod body;
 mod direct;
 mod piece;
+mod pulled;
+mod unasked;
 
 use std::{
     sync::{Arc, OnceLock},

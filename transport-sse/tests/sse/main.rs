@@ -10,6 +10,7 @@ mod examples;
 mod forging;
 mod middleware;
 mod overflow;
+mod own;
 mod parser;
 mod refusal;
 mod secrets;

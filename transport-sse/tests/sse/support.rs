@@ -200,4 +200,11 @@ impl Reader {
     pub(crate) async fn ended(&mut self) {
         assert_eq!(self.try_next().await, None);
     }
+
+    /// The same, and the body is complete.
+    pub(crate) async fn ended_well(&mut self) {
+        assert!(self.events.is_empty(), "{:?}", self.events);
+        let rest = timeout(PATIENCE, self.body.frame()).await.expect("no end");
+        assert!(rest.is_none(), "{rest:?}");
+    }
 }
