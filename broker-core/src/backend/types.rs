@@ -16,11 +16,15 @@ pub struct Capabilities {
     /// [`Accepted::stored`] in place of the ingress, and nothing arrives from elsewhere.
     /// Ephemeral messages need not go anywhere, and are not handed over.
     pub inline: bool,
-    /// Offsets of one topic are consecutive, so that a hole can be counted.
+    /// Offsets of one topic are consecutive, so that a hole can be counted. A backend that cannot know how many messages
+    /// were lost leaves out at least [`Capabilities::UNCOUNTABLE`] offsets: such a hole is told without a number.
     pub dense_offsets: bool,
 }
 
 impl Capabilities {
+    /// A hole of so many offsets is of unknown size.
+    pub const UNCOUNTABLE: u64 = 1 << 32;
+
     /// Sets [`Capabilities::inline`].
     #[must_use]
     pub fn inline(mut self, yes: bool) -> Self {

@@ -12,7 +12,7 @@ use latest::Latest;
 use tokio::time::Instant;
 
 use crate::{
-    backend::{Page, Retention},
+    backend::{Capabilities, Page, Retention},
     message::{Epoch, LogPlace, Message, Position, now_ms},
 };
 
@@ -162,7 +162,8 @@ impl TopicLog {
 
     /// How many messages lie between two offsets, when that can be known.
     pub(crate) fn count_between(&self, after: u64, through: u64) -> Option<u64> {
-        self.dense.then(|| through.saturating_sub(after))
+        let count = through.saturating_sub(after);
+        (self.dense && count < Capabilities::UNCOUNTABLE).then_some(count)
     }
 
     /// The same for what a subscription that was live is to read again: a hole it may have been told of before.
