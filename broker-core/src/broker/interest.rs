@@ -148,6 +148,7 @@ impl Inner {
             Err(error) if error.retry_can_help() => {
                 report(&error);
                 *told = Told::Owed;
+                self.table.patterns.become_deaf(pattern);
                 self.settler.owe_later(Debt::Pattern(pattern.clone()), 1);
             }
             Err(error) => return Err(error),
@@ -189,6 +190,7 @@ impl Inner {
         {
             let mut told = flight.lock().await;
             if !self.table.patterns.contains(pattern) && *told != Told::Nothing {
+                self.table.patterns.hears(pattern);
                 settled = self.unsubscribe(&Interest::Pattern(pattern.clone())).await;
                 *told = if settled == Settled::Done { Told::Nothing } else { Told::Perhaps };
             }
@@ -242,6 +244,7 @@ impl Inner {
                     }
                     Ok(_) => {
                         *told = Told::Wanted;
+                        self.table.patterns.hears(pattern);
                         self.tell_patterns_lost(Some(pattern));
                         Settled::Done
                     }

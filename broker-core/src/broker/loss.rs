@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use super::{Inner, settle::Debt};
+use super::{
+    Inner,
+    settle::{Debt, Settled},
+};
 use crate::{
     fanout::{Cost, Event, Item, Whom, bits},
     message::{Gap, GapReason},
@@ -21,16 +24,39 @@ impl Inner {
             self.tell_patterns_lost(None);
         }
         for state in topics {
-            if state.sequencer().fill_again() {
-                continue;
-            }
-            if state.sequencer().log().is_some() {
-                self.owe(Debt::Tail(state));
+            let (is_filling, has_log) = {
+                let mut sequencer = state.sequencer();
+                (sequencer.fill_again(), sequencer.log().is_some())
+            };
+            if is_filling || has_log {
+                // What the tail holds already is not read again: it went to no pattern.
+                if topic.is_some() && !self.patterns_are_in_step(&state) {
+                    self.tell_lost(&state, Whom::ByPattern);
+                }
+                if has_log {
+                    self.owe(Debt::Tail(state));
+                }
             } else if !state.is_logged() || topic.is_some() {
                 // Who is subscribed to a logged topic by a pattern alone has no log to read it from.
-                self.tell_lost(&state, if topic.is_none() { Whom::ByName } else { Whom::All });
+                self.tell_lost(&state, Whom::All);
             }
         }
+    }
+
+    /// Whether those who are subscribed by a pattern, if any, have got all that the tail holds.
+    fn patterns_are_in_step(&self, topic: &TopicState) -> bool {
+        let mut sequencer = topic.sequencer();
+        sequencer.shards(topic.name(), &self.table.patterns);
+        sequencer.patterns_are_in_step()
+    }
+
+    /// Reads what a tail lacks.
+    pub(super) async fn settle_tail(&self, topic: &Arc<TopicState>) -> Settled {
+        if topic.sequencer().log().is_none() {
+            // Nobody is subscribed by name any more; who is by a pattern may have waited for this.
+            self.tell_lost(topic, Whom::ByPattern);
+        }
+        self.backfill(topic).await
     }
 
     /// Tells subscribers of a topic that messages were lost, under the topic's lock.
@@ -48,10 +74,17 @@ impl Inner {
         self.push_lost(topic, &mut sequencer, Gap::new(GapReason::Backend, None), whom);
     }
 
+    /// A message has come of which nobody knows whether it is of before or after what patterns missed: who is
+    /// subscribed so is told before it, and again when the backend knows of the pattern.
+    pub(super) fn tell_deaf_patterns(&self, topic: &Arc<TopicState>, sequencer: &mut Sequencer) {
+        if sequencer.patterns_hear_again(self.table.patterns.deafness()) {
+            self.push_lost(topic, sequencer, Gap::new(GapReason::Backend, None), Whom::ByPattern);
+        }
+    }
+
     /// Tells those who are subscribed to a pattern, or to any, that messages of any topic may have been lost.
     pub(super) fn tell_patterns_lost(&self, pattern: Option<&TopicPattern>) {
         if !self.table.patterns.is_empty() {
-            self.table.patterns.break_off();
             for inbox in &self.inboxes {
                 inbox.send_patterns_lost(Gap::new(GapReason::Backend, None), pattern);
             }

@@ -73,6 +73,7 @@ impl Inner {
                             let gap = Gap::new(GapReason::Backend, None);
                             self.push_lost(&topic, &mut sequencer, gap, Whom::ByName);
                         }
+                        self.tell_deaf_patterns(&topic, &mut sequencer);
                         let cost = permits.use_up(shards);
                         let event = || Event::Message { message: message.clone(), special: special.clone() };
                         self.push_all(&topic, shards, cost, event);
@@ -162,13 +163,14 @@ impl Inner {
                     if arrival == Arrival::OtherEpoch {
                         return;
                     }
-                    match sequencer.arrival_by_pattern(place, self.table.patterns.continuity()) {
+                    match sequencer.arrival_by_pattern(place) {
                         PatternArrival::Repeat if arrival == Arrival::Repeat => return,
                         PatternArrival::After(last) => {
                             let gap = Gap::before(last, place, self.capabilities.dense_offsets);
                             self.push_lost(topic, &mut sequencer, gap, Whom::ByPattern);
                         }
-                        PatternArrival::Repeat | PatternArrival::Next => {}
+                        PatternArrival::Repeat => {}
+                        PatternArrival::Next => self.tell_deaf_patterns(topic, &mut sequencer),
                     }
                     if arrival != Arrival::Repeat {
                         sequencer.append(message.clone());
@@ -272,7 +274,7 @@ impl Inner {
         log.skip_to(position.offset);
         sequencer.tail = Tail::Ready(log);
         let shards = sequencer.shards(topic.name(), &self.table.patterns);
-        sequencer.patterns_are_at(position, self.table.patterns.continuity());
+        sequencer.patterns_are_at(position);
         self.push_all(topic, shards, Cost::default(), || Event::NewEpoch(position));
     }
 

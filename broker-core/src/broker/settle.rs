@@ -195,6 +195,7 @@ impl Inner {
     /// Everything that is wanted is wanted anew, and what was missed has to be found out.
     fn resume(&self) {
         for pattern in self.table.patterns.all() {
+            self.table.patterns.become_deaf(&pattern);
             self.owe(Debt::Pattern(pattern));
         }
         for topic in self.table.all() {
@@ -213,7 +214,7 @@ impl Inner {
         }
         match debt {
             Debt::Topic(topic) => self.settle_topic(topic).await,
-            Debt::Tail(topic) => self.backfill(topic).await,
+            Debt::Tail(topic) => self.settle_tail(topic).await,
             Debt::Pattern(pattern) => self.settle_pattern(pattern).await,
             Debt::Uncarried => self.tell_uncarried().await,
             Debt::Greeting => self.greet().await,

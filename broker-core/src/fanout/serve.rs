@@ -163,10 +163,12 @@ impl Slice<'_> {
         let Some(sub) = self.subs.get_mut(key) else { return };
         let is_there = match &sub.progress {
             Progress::Live => false,
-            // It has begun in the new log, or in one after that: the turns have not come to it yet.
+            // It has begun in the new log, or in one after that: the turns have not come to it yet. Where the new log is
+            // the present one, it has begun in one before, of which there was no turn.
             Progress::Ahead(after) => {
                 after.epoch == position.epoch
                     || topic.fanned.is_some_and(|fanned| fanned.epoch != after.epoch)
+                        && topic.state.sequencer().log().is_none_or(|log| log.epoch() != position.epoch)
             }
             Progress::CatchingUp(_) | Progress::Stopped => true,
         };

@@ -11,7 +11,7 @@ use std::{
 use rustc_hash::FxHashMap;
 
 use super::{
-    inbox::{Event, Inbox, Item},
+    inbox::{Cost, Event, Inbox, Item, Whom},
     lane::{Insert, Op, Target},
     serve::tell,
     subs::{ByPattern, CatchUp, Place, Progress, Sub, Subs},
@@ -121,11 +121,18 @@ impl Shard {
         data: &mut VecDeque<Item>,
         mut offers: usize,
     ) {
+        let mut lost = Vec::new();
         for op in lane.drain(..) {
+            if let Op::PatternsLost { gap, pattern } = &op {
+                lost.push((gap.clone(), pattern.clone()));
+            }
             self.apply(op);
         }
         for item in data.drain(..) {
             self.enqueue(item);
+        }
+        for (gap, pattern) in lost {
+            self.tell_patterns_behind(&gap, pattern.as_ref());
         }
         let mut for_pages = offers;
         self.serve_pulls(&mut for_pages);
@@ -311,6 +318,20 @@ impl Shard {
                 && only.is_none_or(|only| *only == held.pattern)
             {
                 tell(&*sub.subscriber, sub.id, Notice::Gap(gap.clone()));
+            }
+        }
+    }
+
+    /// The same behind what waits to be fanned out: it came before the loss, or that cannot be known.
+    fn tell_patterns_behind(&mut self, gap: &Gap, only: Option<&TopicPattern>) {
+        for id in &self.ring {
+            let Some(topic) = self.topics.get_mut(id) else { continue };
+            if only.is_none_or(|only| only.matches(topic.state.name())) {
+                let event = Event::Lost(gap.clone(), Whom::ByPattern);
+                let item = Item { topic: topic.state.clone(), event, cost: Cost::default() };
+                if !topic.pending.back_mut().is_some_and(|last| last.take_in(&item)) {
+                    topic.pending.push_back(item);
+                }
             }
         }
     }

@@ -6,7 +6,9 @@
 //! a gap of the right size at the right place; never silently lost, never twice, never more queued than allowed. In the
 //! end everything is let through, waking nobody who was not woken, and has to be accounted for.
 //!
-//! `FANFARE_SIM_SEEDS` says how many seeds are run, `FANFARE_SIM_SEED` runs a single one and prints what happens.
+//! `FANFARE_SIM_SEEDS` says how many seeds are run, `FANFARE_SIM_SEED` runs a single one and prints what happens. With
+//! `FANFARE_SIM_FAULTS=1` the backends of half of the worlds with several nodes fail, take long and lose what arrives as well,
+//! and some readers are subscribed by a pattern.
 
 /// Says what happens, when a single seed is played.
 macro_rules! note {
@@ -17,8 +19,10 @@ macro_rules! note {
     };
 }
 
+mod by_pattern;
 mod client;
 mod commands;
+mod faults;
 mod frames;
 mod nodes;
 mod publishing;

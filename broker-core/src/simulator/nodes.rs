@@ -8,19 +8,17 @@ use std::{
     time::Duration,
 };
 
-use async_trait::async_trait;
-use bytes::Bytes;
-use futures_util::{FutureExt, future::BoxFuture};
-use tokio::time::Instant;
+use futures_util::FutureExt;
 
-use super::{frames::uid, shards::Shards};
+use super::{
+    by_pattern::PatternReader,
+    faults::{Faults, Handle},
+    frames::uid,
+    shards::Shards,
+};
 use crate::{
     Broker, SubscribeError,
-    backend::{
-        Accepted, Backend, BackendError, Capabilities, HistoryQuery, Ingress, Interest, NodeId, Outgoing,
-        Page,
-        memory::{HubNode, MemoryHub},
-    },
+    backend::memory::{HubNode, MemoryHub},
     message::{Epoch, Gap, GapReason, LogPlace, Payload, Position},
     policy,
     session::{Published, Start},
@@ -33,18 +31,19 @@ const TOPICS: [&str; 3] = ["e.a", "l.a", "l.b"];
 struct Node {
     broker: Broker,
     hub: Arc<HubNode>,
+    faults: Arc<Faults>,
     shards: Shards,
     is_cut: bool,
 }
 
 /// What has been published.
 #[derive(Default)]
-struct Truth {
+pub(super) struct Truth {
     /// Of each ephemeral topic, the messages of each node in its order.
     ephemeral: HashMap<(usize, &'static str), Vec<u64>>,
     /// The last position of each logged topic that a publisher was told.
-    tops: HashMap<&'static str, Position>,
-    stored: HashMap<u64, Position>,
+    pub(super) tops: HashMap<&'static str, Position>,
+    pub(super) stored: HashMap<u64, Position>,
 }
 
 struct World {
@@ -52,6 +51,7 @@ struct World {
     hub: MemoryHub,
     nodes: Vec<Node>,
     readers: Vec<Reader>,
+    by_pattern: Vec<PatternReader>,
     truth: Truth,
     next_uid: u64,
     forgets: bool,
@@ -73,17 +73,21 @@ impl World {
         let hub = MemoryHub::new();
         let history = [1, 3, 10, 100][rng.usize(..4)];
         let mut nodes = Vec::new();
+        let fails = rng.bool() && super::from_env("FANFARE_SIM_FAULTS").is_some();
         for _ in 0..rng.usize(2..=3) {
             let backend = Arc::new(hub.node());
             let config = TopicConfig::new().history(history);
             let builder =
                 Broker::builder().policy(policy::Open).shards(rng.usize(1..=2)).topic("l.*", config);
-            let builder = builder.limits(|limits| limits.queue_messages = 8).backend(Handle(backend.clone()));
+            let faults = Faults::new(rng.u64(..), fails);
+            let handle = Handle { hub: backend.clone(), faults: faults.clone() };
+            let builder = builder.limits(|limits| limits.queue_messages = 8).backend(handle);
             let broker = builder.start().await.unwrap_or_else(|error| panic!("{error}"));
-            nodes.push(Node { shards: Shards::take(&broker), broker, hub: backend, is_cut: false });
+            nodes.push(Node { shards: Shards::take(&broker), broker, hub: backend, faults, is_cut: false });
         }
         let forgets = rng.u8(..4) == 0;
-        Self { rng, hub, nodes, readers: Vec::new(), truth: Truth::default(), next_uid: 0, forgets, trace }
+        let (readers, by_pattern, truth) = (Vec::new(), Vec::new(), Truth::default());
+        Self { rng, hub, nodes, readers, by_pattern, truth, next_uid: 0, forgets, trace }
     }
 
     async fn act(&mut self) {
@@ -95,15 +99,25 @@ impl World {
                 self.nodes[at].shards.step(shard, offers);
             }
             50..70 => tokio::task::yield_now().await,
-            70..80 => self.subscribe(at).await,
-            80..90 if !self.readers.is_empty() => {
+            70..77 => self.subscribe(at).await,
+            77..80 => self.subscribe_pattern(at).await,
+            80..87 if !self.readers.is_empty() => {
                 let (reader, most) = (self.rng.usize(..self.readers.len()), self.rng.usize(1..5));
                 self.readers[reader].poll(&self.truth, most, self.trace);
+            }
+            87..90 if !self.by_pattern.is_empty() => {
+                let (reader, most) = (self.rng.usize(..self.by_pattern.len()), self.rng.usize(1..5));
+                self.by_pattern[reader].poll(&self.truth, most, self.trace);
             }
             90..95 => self.cut(at, !self.nodes[at].is_cut),
             95..97 if !self.readers.is_empty() => {
                 let reader = self.rng.usize(..self.readers.len());
                 drop(self.readers.swap_remove(reader));
+            }
+            98 => tokio::time::sleep(Duration::from_millis(self.rng.u64(1..100))).await,
+            99 if !self.by_pattern.is_empty() => {
+                let reader = self.rng.usize(..self.by_pattern.len());
+                drop(self.by_pattern.swap_remove(reader));
             }
             97 if self.forgets => {
                 let name = TOPICS[self.rng.usize(1..3)];
@@ -135,7 +149,7 @@ impl World {
             }
             // Subscribers here have it, whether it was carried to the other nodes or not.
             _ if name.starts_with('e') => self.truth.ephemeral.entry((at, name)).or_default().push(id),
-            _ => assert!(self.nodes[at].is_cut, "refused: {result:?}"),
+            _ => assert!(self.nodes[at].fails(), "refused: {result:?}"),
         }
     }
 
@@ -172,14 +186,26 @@ impl World {
                     subscription,
                 });
             }
-            Err(SubscribeError::Backend(_)) if self.nodes[at].is_cut => {}
+            Err(SubscribeError::Backend(_)) if self.nodes[at].fails() => {}
             Err(error) => panic!("{error}"),
         }
+    }
+
+    async fn subscribe_pattern(&mut self, at: usize) {
+        if self.by_pattern.len() >= 4 || super::from_env("FANFARE_SIM_FAULTS").is_none() {
+            return;
+        }
+        let pattern = ["e.*", "l.*", "l.>"][self.rng.usize(..3)];
+        let subscription = self.nodes[at].broker.subscribe_pattern(pattern).await;
+        let subscription = subscription.unwrap_or_else(|error| panic!("{error}"));
+        note!(self, "node {at}, {pattern}: {:?}", subscription.client());
+        self.by_pattern.push(PatternReader::new(subscription, pattern, at, &self.truth));
     }
 
     /// Everybody is connected, and everything comes through.
     async fn settle(&mut self) {
         for at in 0..self.nodes.len() {
+            self.nodes[at].faults.end();
             if self.nodes[at].is_cut {
                 self.cut(at, false);
             }
@@ -194,6 +220,9 @@ impl World {
                 for reader in &mut self.readers {
                     reader.poll(&self.truth, usize::MAX, self.trace);
                 }
+                for reader in &mut self.by_pattern {
+                    reader.poll(&self.truth, usize::MAX, self.trace);
+                }
             }
             // Whatever waits for its time.
             tokio::time::sleep(Duration::from_secs(1)).await;
@@ -206,6 +235,16 @@ impl World {
             note!(self, "the end of {} on node {}", reader.name, reader.node);
             reader.end(&self.truth);
         }
+        for reader in &self.by_pattern {
+            reader.end(&self.truth);
+        }
+    }
+}
+
+impl Node {
+    /// Whether calls of the backend may fail.
+    fn fails(&self) -> bool {
+        self.is_cut || self.faults.are_on()
     }
 }
 
@@ -309,44 +348,5 @@ impl Reader {
             let silent = heard.untold || sent > heard.next.max(heard.owed_from) && !heard.told;
             assert!(!silent, "{}: {sent} of node {node}, {} came", self.name, heard.next);
         }
-    }
-}
-
-/// A node's backend that the simulator keeps a hand on.
-#[derive(Debug)]
-struct Handle(Arc<HubNode>);
-
-#[async_trait]
-impl Backend for Handle {
-    fn capabilities(&self) -> Capabilities {
-        self.0.capabilities()
-    }
-
-    async fn start(&self, ingress: Ingress) -> Result<(), BackendError> {
-        self.0.start(ingress).await
-    }
-
-    fn publish(&self, message: Outgoing) -> BoxFuture<'static, Result<Accepted, BackendError>> {
-        self.0.publish(message)
-    }
-
-    async fn subscribe(&self, interest: &Interest) -> Result<Option<Position>, BackendError> {
-        self.0.subscribe(interest).await
-    }
-
-    async fn unsubscribe(&self, interest: &Interest) -> Result<(), BackendError> {
-        self.0.unsubscribe(interest).await
-    }
-
-    async fn history(&self, topic: &TopicName, query: HistoryQuery) -> Result<Page, BackendError> {
-        self.0.history(topic, query).await
-    }
-
-    fn control(&self, to: Option<NodeId>, frame: Bytes) -> BoxFuture<'static, Result<(), BackendError>> {
-        self.0.control(to, frame)
-    }
-
-    async fn shutdown(&self, by: Instant) {
-        self.0.shutdown(by).await;
     }
 }

@@ -1,8 +1,11 @@
 //! Which shards hold subscriptions to patterns.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::{
+    collections::HashSet,
+    sync::atomic::{AtomicU64, AtomicUsize, Ordering},
+};
 
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 
 use crate::topic::{PatternTrie, TopicName, TopicPattern};
 
@@ -11,9 +14,17 @@ use crate::topic::{PatternTrie, TopicName, TopicPattern};
 #[derive(Default)]
 pub(crate) struct PatternIndex {
     version: AtomicU64,
-    /// Counts when a pattern was given up, or may have lost something.
-    continuity: AtomicU64,
+    deaf: Deaf,
     trie: RwLock<PatternTrie<Holders>>,
+}
+
+/// Patterns of which the backend does not know, although they are wanted.
+#[derive(Default)]
+struct Deaf {
+    /// Patterns come from clients, so the hasher is a keyed one.
+    patterns: Mutex<HashSet<TopicPattern>>,
+    count: AtomicUsize,
+    version: AtomicU64,
 }
 
 struct Holders {
@@ -25,14 +36,25 @@ impl PatternIndex {
         self.version.load(Ordering::Acquire)
     }
 
-    /// What was seen of a topic by its patterns still goes on from there as long as this is the same.
-    pub(crate) fn continuity(&self) -> u64 {
-        self.continuity.load(Ordering::Acquire)
+    /// The backend does not give this node what a pattern matches, until it is told anew.
+    pub(crate) fn become_deaf(&self, pattern: &TopicPattern) {
+        let mut patterns = self.deaf.patterns.lock();
+        patterns.insert(pattern.clone());
+        self.deaf.count.store(patterns.len(), Ordering::Release);
+        self.deaf.version.fetch_add(1, Ordering::AcqRel);
     }
 
-    /// Something that patterns should have brought may be lost, and has been told.
-    pub(crate) fn break_off(&self) {
-        self.continuity.fetch_add(1, Ordering::AcqRel);
+    /// The backend knows of the pattern, or nobody wants it any more.
+    pub(crate) fn hears(&self, pattern: &TopicPattern) {
+        let mut patterns = self.deaf.patterns.lock();
+        patterns.remove(pattern);
+        self.deaf.count.store(patterns.len(), Ordering::Release);
+    }
+
+    /// Something that tells one time when patterns are deaf from others; `None` while none is.
+    pub(crate) fn deafness(&self) -> Option<u64> {
+        let is_deaf = self.deaf.count.load(Ordering::Acquire) > 0;
+        is_deaf.then(|| self.deaf.version.load(Ordering::Acquire))
     }
 
     /// The shards that hold a pattern that matches, with the version that this belongs to.
@@ -69,9 +91,6 @@ impl PatternIndex {
         }
         let last = !trie.remove(pattern, |holders| holders.mask() == 0).is_empty();
         self.version.fetch_add(1, Ordering::AcqRel);
-        if last {
-            self.break_off();
-        }
         last
     }
 

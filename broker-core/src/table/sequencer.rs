@@ -40,7 +40,10 @@ pub(crate) struct Sequencer {
     seq: u64,
     origins: Vec<Heard>,
     deaf: Deaf,
-    by_pattern: Option<SeenByPattern>,
+    /// The last message of a logged topic that went to those who are subscribed by a pattern.
+    by_pattern: Option<Position>,
+    /// See [`PatternIndex::deafness`]: what those who are subscribed by a pattern know of.
+    deafness_told: u64,
     /// Logs that are no more, until when that is believed.
     past: Vec<(Epoch, Instant)>,
 }
@@ -52,14 +55,6 @@ enum Deaf {
     /// The subscribers do not know yet.
     Untold,
     Told,
-}
-
-/// The last message of a logged topic that went to those who are subscribed by a pattern.
-#[derive(Clone, Copy)]
-struct SeenByPattern {
-    position: Position,
-    /// See [`PatternIndex::continuity`].
-    continuity: u64,
 }
 
 /// What a node holds of a topic's log.
@@ -123,6 +118,7 @@ impl Sequencer {
             origins: Vec::new(),
             deaf: Deaf::No,
             by_pattern: None,
+            deafness_told: 0,
             past: Vec::new(),
         }
     }
@@ -226,10 +222,13 @@ impl Sequencer {
 
     /// It is told that messages were lost, of whichever node: what comes next is not compared.
     pub(crate) fn has_lost(&mut self, whom: Whom) {
-        self.deaf = Deaf::No;
-        if whom == Whom::All {
+        if whom != Whom::ByName {
             self.by_pattern = None;
         }
+        if whom == Whom::ByPattern {
+            return;
+        }
+        self.deaf = Deaf::No;
         for heard in &mut self.origins {
             heard.is_known = false;
         }
@@ -305,17 +304,17 @@ impl Sequencer {
 
     /// How a logged message fits to what has gone to those who are subscribed by a pattern; it goes to them now.
     /// [`shards`](Self::shards) has been asked before, under the same lock.
-    pub(crate) fn arrival_by_pattern(&mut self, place: LogPlace, continuity: u64) -> PatternArrival {
+    pub(crate) fn arrival_by_pattern(&mut self, place: LogPlace) -> PatternArrival {
         if self.pattern_shards == 0 {
             self.by_pattern = None;
             return if self.is_in_tail(place) { PatternArrival::Repeat } else { PatternArrival::Next };
         }
-        let seen = self.by_pattern.filter(|seen| seen.continuity == continuity).map(|seen| seen.position);
+        let seen = self.by_pattern;
         match seen {
             Some(last) if last.epoch == place.position.epoch && place.position.offset <= last.offset => {
                 return PatternArrival::Repeat;
             }
-            _ => self.patterns_are_at(place.position, continuity),
+            _ => self.patterns_are_at(place.position),
         }
         match seen {
             Some(last) if last.epoch != place.position.epoch || place.prev > last.offset => {
@@ -326,8 +325,22 @@ impl Sequencer {
     }
 
     /// Those who are subscribed by a pattern have got what there is up to a position, or know that it is lost.
-    pub(crate) fn patterns_are_at(&mut self, position: Position, continuity: u64) {
-        self.by_pattern = Some(SeenByPattern { position, continuity });
+    pub(crate) fn patterns_are_at(&mut self, position: Position) {
+        self.by_pattern = Some(position);
+    }
+
+    /// A message has come while patterns are deaf. True when those who are subscribed so have still to be told that others
+    /// before it may be lost.
+    pub(crate) fn patterns_hear_again(&mut self, deafness: Option<u64>) -> bool {
+        let untold = deafness.filter(|deafness| *deafness != self.deafness_told && self.pattern_shards != 0);
+        self.deafness_told = untold.unwrap_or(self.deafness_told);
+        untold.is_some()
+    }
+
+    /// Whether they have got all that the tail holds, and nothing is between. [`shards`](Self::shards) has been asked before.
+    pub(crate) fn patterns_are_in_step(&self) -> bool {
+        let seen = self.by_pattern;
+        self.pattern_shards == 0 || (seen.is_some() && seen == self.log().map(TopicLog::top))
     }
 
     fn is_in_tail(&self, place: LogPlace) -> bool {

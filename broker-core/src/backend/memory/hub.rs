@@ -4,7 +4,7 @@ use std::{
     fmt,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
 
@@ -45,7 +45,7 @@ struct Shared {
 }
 
 struct Node {
-    mail: mpsc::Sender<Mail>,
+    mail: mpsc::Sender<(u64, Mail)>,
     id: NodeId,
     topics: Mutex<FxHashSet<TopicName>>,
     patterns: Mutex<PatternTrie<()>>,
@@ -53,6 +53,8 @@ struct Node {
     lost: AtomicBool,
     /// The node is cut off from the hub.
     cut: AtomicBool,
+    /// How often it was: what was on its way then does not arrive any more.
+    cuts: AtomicU64,
 }
 
 impl fmt::Debug for Node {
@@ -108,7 +110,9 @@ impl HubNode {
                 // The broker finds out on its own what it missed meanwhile.
                 running.node.lost.store(false, Ordering::SeqCst);
             }
-            running.node.cut.store(!connected, Ordering::SeqCst);
+            if !running.node.cut.swap(!connected, Ordering::SeqCst) && !connected {
+                running.node.cuts.fetch_add(1, Ordering::SeqCst);
+            }
             running.ingress.state(if connected { BackendState::Up } else { BackendState::Down });
         }
     }
@@ -144,7 +148,8 @@ impl Node {
     }
 
     fn post(&self, mail: Mail) {
-        if self.cut.load(Ordering::SeqCst) || self.mail.try_send(mail).is_err() {
+        let cuts = self.cuts.load(Ordering::SeqCst);
+        if self.cut.load(Ordering::SeqCst) || self.mail.try_send((cuts, mail)).is_err() {
             self.lost.store(true, Ordering::SeqCst);
         }
     }
@@ -165,13 +170,15 @@ impl Backend for HubNode {
             patterns: Mutex::default(),
             lost: AtomicBool::new(false),
             cut: AtomicBool::new(false),
+            cuts: AtomicU64::new(0),
         });
         self.shared.nodes.insert(node.id.value(), node.clone());
         let task = tokio::spawn({
             let (node, ingress) = (node.clone(), ingress.clone());
             async move {
-                while let Some(mail) = inbox.recv().await {
+                while let Some((cuts, mail)) = inbox.recv().await {
                     match mail {
+                        _ if cuts != node.cuts.load(Ordering::SeqCst) => {}
                         Mail::Message(incoming) => ingress.deliver(*incoming).await,
                         Mail::Control(from, frame) => ingress.control(from, frame),
                     }

@@ -1,0 +1,92 @@
+//! A reader that is subscribed by a pattern: each of its topics in order, nothing twice, no silence about a loss.
+
+use std::{
+    collections::{HashMap, HashSet},
+    task::{Context, Poll, Waker},
+};
+
+use super::{frames::uid, nodes::Truth};
+use crate::{
+    message::Position,
+    subscription::{Delivery, Subscription},
+    topic::TopicName,
+};
+
+pub(super) struct PatternReader {
+    pub(super) subscription: Subscription<str>,
+    pattern: &'static str,
+    node: usize,
+    logs: HashMap<TopicName, Log>,
+    seen: HashSet<u64>,
+}
+
+/// How far a reader is with one log.
+struct Log {
+    last: Position,
+    /// A message of it has come.
+    has_begun: bool,
+    /// A gap has been told since the last message.
+    told: bool,
+}
+
+impl PatternReader {
+    pub(super) fn new(
+        subscription: Subscription<str>,
+        pattern: &'static str,
+        node: usize,
+        truth: &Truth,
+    ) -> Self {
+        let tops = truth.tops.iter().filter(|(name, _)| name.starts_with(&pattern[..1]));
+        let log = |last| Log { last, has_begun: false, told: false };
+        let logs = tops.filter_map(|(name, top)| Some((TopicName::new(name).ok()?, log(*top)))).collect();
+        Self { subscription, pattern, node, logs, seen: HashSet::new() }
+    }
+
+    pub(super) fn poll(&mut self, truth: &Truth, most: usize, trace: bool) {
+        let mut cx = Context::from_waker(Waker::noop());
+        for _ in 0..most {
+            let next = std::pin::pin!(self.subscription.recv()).poll(&mut cx);
+            let Poll::Ready(next) = next else { return };
+            if trace {
+                let client = self.subscription.client();
+                eprintln!("    {client} of {} on node {} sees {next:?}", self.pattern, self.node);
+            }
+            match next {
+                Some(Delivery::Message(received)) => {
+                    let id = uid(received.message());
+                    assert!(self.seen.insert(id), "{id} comes twice");
+                    if let Some(place) = received.place() {
+                        assert_eq!(truth.stored.get(&id), Some(&place.position), "{id} was stored elsewhere");
+                        self.logged(received.topic(), place.position);
+                    }
+                }
+                Some(Delivery::Gap(gap)) => {
+                    assert!(gap.missed != Some(0), "a gap of nothing");
+                    self.logs.values_mut().for_each(|log| log.told = true);
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+
+    fn logged(&mut self, topic: &TopicName, position: Position) {
+        let new = Log { last: position, has_begun: true, told: false };
+        let Some(log) = self.logs.insert(topic.clone(), new) else { return };
+        if log.last.epoch != position.epoch {
+            assert!(log.told || !log.has_begun, "{topic}: from {} to {position} without a word", log.last);
+        } else if position.offset <= log.last.offset {
+            // What was on its way when the subscription was made may still come.
+            assert!(!log.has_begun, "{topic}: {position} comes after {}", log.last);
+        } else if position.offset > log.last.offset + 1 {
+            assert!(log.told, "{topic}: silence between {} and {position}", log.last);
+        }
+    }
+
+    pub(super) fn end(&self, truth: &Truth) {
+        for (name, top) in truth.tops.iter().filter(|(name, _)| name.starts_with(&self.pattern[..1])) {
+            let Some(log) = TopicName::new(name).ok().and_then(|name| self.logs.get(&name)) else { continue };
+            let is_there = log.last == *top || log.told || (!log.has_begun && log.last.epoch != top.epoch);
+            assert!(is_there, "{name} by {}: {} is not the end, {top} is", self.pattern, log.last);
+        }
+    }
+}
