@@ -123,6 +123,8 @@ impl RedisBackend {
             runs: Mutex::default(),
         });
         let servers = Servers::start(node.clone(), tasks.clone(), stop.clone());
+        let (ended, reopen) = (stop.clone(), reopen(node.clone(), servers.clone()));
+        tasks.spawn(async move { ended.run_until_cancelled_owned(reopen).await });
         Arc::new(Running { node, servers, tasks, _guard: stop.clone().drop_guard(), stop })
     }
 }
@@ -355,6 +357,22 @@ impl Running {
             within(limit, answer).await.map(drop).map_err(|trouble| trouble.into_error("control"))
         }
         .boxed()
+    }
+}
+
+/// Keeps logs remembered that are listened to, and not written to.
+async fn reopen(node: Arc<Node>, servers: Arc<Servers>) {
+    loop {
+        sleep(log::REOPENED_EVERY).await;
+        for (name, retention) in node.interests.wanted().topics {
+            let Some(retention) = retention else { continue };
+            let open = |peer: &Peer| {
+                let call = log::open(&node.scripts, &node.names, &name, &retention, &node.runs(peer.id));
+                (call, Expect::One)
+            };
+            // Another time, if not now: a log is remembered for longer than this.
+            let _ = servers.hand_over(&node.names.topic(&name), Retry::Again, open).answer().await;
+        }
     }
 }
 

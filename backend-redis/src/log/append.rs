@@ -21,6 +21,9 @@ use crate::{
 const REMEMBERED: Duration = Duration::from_secs(24 * 3600);
 const VALUES_REMEMBERED: Duration = Duration::from_secs(30 * 24 * 3600);
 
+/// How often a log that somebody listens to, but nobody writes to, is opened anew, so that it is remembered.
+pub(crate) const REOPENED_EVERY: Duration = Duration::from_secs(6 * 3600);
+
 /// Which runs of servers are known.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Runs {

@@ -119,6 +119,10 @@ impl Heard {
                 if gap.reason == GapReason::Slow {
                     self.wrong.get_or_insert("the reader was too slow for the test".into());
                 }
+                // What nobody can know has no number.
+                if gap.missed.is_some_and(|missed| missed > 1 << 30) {
+                    self.wrong.get_or_insert(format!("{gap:?}"));
+                }
                 self.gaps.push((self.last, None));
             }
             _ => {}
