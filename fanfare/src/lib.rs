@@ -24,15 +24,21 @@
 //!
 //! `curl -N 'http://127.0.0.1:3000/events?topic=chat.lobby'` shows messages; `PROTOCOL.md` says what a page sends and receives.
 //!
+//! One process needs nothing else. Several share a [backend](backend), which a URL names: [`BackendFromUrl`].
+//!
 //! # Features
 //!
 //! - `ws` (default): the WebSocket transport, [`ws`].
 //! - `sse` (default): the transport by server-sent events, [`sse`].
 //! - `http` (with `ws` and with `sse`): publishing by HTTP, [`http::Publish`], and an HTTP server with deadlines, [`http::Server`].
+//! - `redis`: messages between processes, and logs, on Redis or Valkey, [`redis`].
 //! - `axum`: the transports and [`http::Publish`] as handlers of axum's, and client addresses from axum's `ConnectInfo`.
 //! - `json`: typed topics whose payloads are JSON, and `Broker::publish_json`.
 #![forbid(unsafe_code)]
 
+mod backend_url;
+
+pub use backend_url::{BackendFromUrl, BackendUrlError};
 #[doc(inline)]
 pub use fanfare_core::*;
 
@@ -50,6 +56,11 @@ pub use fanfare_ws as ws;
 #[cfg(feature = "sse")]
 #[doc(inline)]
 pub use fanfare_sse as sse;
+
+/// The backend for Redis and Valkey.
+#[cfg(feature = "redis")]
+#[doc(inline)]
+pub use fanfare_redis as redis;
 
 /// The README's programs compile.
 #[cfg(all(doctest, feature = "ws", feature = "sse", feature = "json"))]

@@ -1,7 +1,8 @@
 //! A chat: rooms with history, who is typing, and recovery of what was missed. One process serves the page and the
-//! WebSocket; open it in two windows.
+//! WebSocket; open it in two windows. With `--backend redis://..` any number of processes are one chat: behind a proxy that
+//! gives each window to any of them, nobody notices which, nor that one is gone.
 
-use std::net::SocketAddr;
+use std::{io, net::SocketAddr, time::Duration};
 
 use axum::{
     Router,
@@ -9,7 +10,9 @@ use axum::{
     routing::{any_service, get},
 };
 use clap::Parser;
-use fanfare::{Broker, http::Server, policy::Rules, session::Refusal, topic::TopicConfig, ws::WebSocket};
+use fanfare::{
+    BackendFromUrl, Broker, http::Server, policy::Rules, session::Refusal, topic::TopicConfig, ws::WebSocket,
+};
 use tokio::net::TcpListener;
 
 /// How many lines a room remembers.
@@ -18,12 +21,26 @@ const LINES: usize = 500;
 /// How long a line may be, as JSON with the name of who wrote it: bytes.
 const LINE_BYTES: usize = 8 << 10;
 
-#[derive(Debug, Parser)]
+/// How long the server takes to say goodbye.
+const DRAIN: Duration = Duration::from_secs(5);
+
+// It has no `Debug`, for the backend's URL may hold a password.
+#[derive(Parser)]
 #[command(about = "A chat over WebSocket")]
 struct Args {
     /// The address to listen on.
     #[arg(long, default_value = "127.0.0.1:3000")]
     listen: SocketAddr,
+    /// What carries lines between processes, and keeps them: memory: for one process, or redis://HOST:PORT and the like.
+    /// The environment is the better place for a password, since everybody on the machine sees options.
+    #[arg(
+        long,
+        value_name = "URL",
+        default_value = "memory:",
+        env = "FANFARE_BACKEND",
+        hide_env_values = true
+    )]
+    backend: String,
 }
 
 #[tokio::main]
@@ -35,6 +52,7 @@ async fn main() -> anyhow::Result<()> {
     let rules =
         Rules::new().subscribe("chat.*")?.publish("chat.*")?.subscribe("typing.*")?.publish("typing.*")?;
     let broker = Broker::builder()
+        .backend_from_url(&args.backend)?
         .policy(rules)
         .topic("chat.*", TopicConfig::new().history(LINES).max_message(LINE_BYTES))
         .on_publish("chat.*", |publish| async move {
@@ -56,9 +74,30 @@ async fn main() -> anyhow::Result<()> {
         .route("/icon.svg", page("image/svg+xml", include_str!("../web/icon.svg")));
     let listener = TcpListener::bind(args.listen).await?;
     println!("http://{}", listener.local_addr()?);
-    Ok(Server::new().serve(listener, app).await?)
+    let stop = async {
+        if let Err(error) = asked_to_stop().await {
+            tracing::error!(%error, "nobody could ask the server to stop");
+        }
+        broker.drain(DRAIN).await;
+    };
+    Ok(Server::new().serve_until(listener, app, stop).await?)
 }
 
 fn page(kind: &'static str, text: &'static str) -> axum::routing::MethodRouter {
     get(move || async move { ([(CONTENT_TYPE, kind)], text) })
+}
+
+#[cfg(unix)]
+async fn asked_to_stop() -> io::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminate = signal(SignalKind::terminate())?;
+    tokio::select! {
+        _ = terminate.recv() => Ok(()),
+        asked = tokio::signal::ctrl_c() => asked,
+    }
+}
+
+#[cfg(not(unix))]
+async fn asked_to_stop() -> io::Result<()> {
+    tokio::signal::ctrl_c().await
 }
