@@ -1,4 +1,5 @@
 //! Test clients, as an app's author uses them.
+#![allow(clippy::unwrap_used)] // A failed unwrap is a failed test.
 
 use std::{
     sync::{

@@ -1,4 +1,5 @@
 //! The suite and the contract speak of the same clauses.
+#![allow(clippy::unwrap_used)] // A failed unwrap is a failed test.
 
 use std::collections::BTreeSet;
 

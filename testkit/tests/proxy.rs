@@ -1,4 +1,5 @@
 //! The chaos proxy, between a client and an echo.
+#![allow(clippy::unwrap_used)] // A failed unwrap is a failed test.
 
 use std::{io::ErrorKind, net::SocketAddr, time::Duration};
 

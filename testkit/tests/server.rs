@@ -1,4 +1,5 @@
 //! Real servers: started, restarted, killed, paused, and gone afterwards.
+#![allow(clippy::unwrap_used)] // A failed unwrap is a failed test.
 
 use std::{
     io::{Read, Write},

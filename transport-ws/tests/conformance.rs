@@ -1,5 +1,6 @@
 //! The transport passes the suite: over TCP, where the fan-out writes to the socket, and over another stream, which its own task
 //! serves.
+#![allow(clippy::unwrap_used)] // A failed unwrap is a failed test.
 
 use std::{collections::VecDeque, net::SocketAddr, time::Duration};
 

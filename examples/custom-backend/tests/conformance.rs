@@ -1,4 +1,5 @@
 //! The backend passes the suite, through a proxy that fails on request.
+#![allow(clippy::unwrap_used)] // A failed unwrap is a failed test.
 
 use std::sync::Arc;
 

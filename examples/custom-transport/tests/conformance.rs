@@ -1,4 +1,5 @@
 //! The transport passes the suite.
+#![allow(clippy::unwrap_used)] // A failed unwrap is a failed test.
 
 use std::{collections::VecDeque, net::SocketAddr};
 

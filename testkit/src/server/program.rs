@@ -50,7 +50,7 @@ impl Program {
     /// When it is missing and `CI` is `true`.
     #[must_use]
     pub fn find(self) -> Option<PathBuf> {
-        let found = self.from_variable().or_else(|| self.from_path()).or_else(|| self.from_environment());
+        let found = self.named_by_variable().or_else(|| self.on_path()).or_else(|| self.in_environment());
         if found.is_none() {
             let (name, variable) = (self.name(), self.variable());
             missing(&format!("{name} is missing: install it, or set {variable} to its path"));
@@ -58,18 +58,18 @@ impl Program {
         found
     }
 
-    fn from_variable(self) -> Option<PathBuf> {
+    fn named_by_variable(self) -> Option<PathBuf> {
         let path = PathBuf::from(env::var_os(self.variable())?);
         is_program(&path).then_some(path)
     }
 
-    fn from_path(self) -> Option<PathBuf> {
+    fn on_path(self) -> Option<PathBuf> {
         let path = env::var_os("PATH").unwrap_or_default();
         let folders = env::split_paths(&path).chain(["/usr/local/sbin", "/usr/sbin"].map(PathBuf::from));
         folders.map(|folder| folder.join(self.name())).find(|path| is_program(path))
     }
 
-    fn from_environment(self) -> Option<PathBuf> {
+    fn in_environment(self) -> Option<PathBuf> {
         let here = env::current_dir().ok()?;
         let venv = here.ancestors().map(|folder| folder.join(".cache/venv")).find(|venv| venv.is_dir())?;
         let script = venv.join("bin").join(self.name());

@@ -102,7 +102,7 @@ impl Listener {
     pub(super) async fn next(&mut self) -> Option<Event> {
         let next = timeout(self.patience, self.client.next()).await;
         let event = next.unwrap_or_else(|_| {
-            let last = self.got.last().map(|event| short(event));
+            let last = self.got.last().map(short);
             panic!("nothing comes; there were {} events, the last {last:?}", self.got.len())
         });
         self.got.extend(event.clone());

@@ -1,5 +1,6 @@
 //! Transports that are wrong in one respect each: the suite has to find each of them, by the case that is named for it.
 //! The same transport without a fault passes all.
+#![allow(clippy::unwrap_used)] // A failed unwrap is a failed test.
 
 mod encoder;
 mod fault;

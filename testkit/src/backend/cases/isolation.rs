@@ -42,7 +42,7 @@ pub(in crate::backend) async fn isolation_between_topics(cluster: Cluster) {
         for subject in &subjects {
             let text = format!("{is_logged} of {}", subject.name);
             if is_logged {
-                assert_eq!(publisher.retained(subject).await, [text.clone()], "the log of {}", subject.name);
+                assert_eq!(publisher.retained(subject).await, [&*text], "the log of {}", subject.name);
             }
             let heard = listener.record.seen(|seen| seen.texts(&subject.name));
             assert_eq!(heard, [text], "at {}", subject.name);
