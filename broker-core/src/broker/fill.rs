@@ -40,7 +40,7 @@ impl Inner {
                 let Tail::Filling { seen } = sequencer.tail else { return Ok(()) };
                 if log.last() >= seen {
                     log.restore_latest(&latest);
-                    sequencer.tail = Tail::Ready(log);
+                    sequencer.tail = Tail::Ready(Box::new(log));
                     return Ok(());
                 }
             }

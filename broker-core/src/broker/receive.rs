@@ -272,7 +272,7 @@ impl Inner {
         let Some(retention) = topic.retention() else { return };
         let mut log = TopicLog::new(position.epoch, self.capabilities.dense_offsets, retention);
         log.skip_to(position.offset);
-        sequencer.tail = Tail::Ready(log);
+        sequencer.tail = Tail::Ready(Box::new(log));
         let shards = sequencer.shards(topic.name(), &self.table.patterns);
         sequencer.patterns_are_at(position);
         self.push_all(topic, shards, Cost::default(), || Event::NewEpoch(position));

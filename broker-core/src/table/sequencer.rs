@@ -64,7 +64,7 @@ pub(crate) enum Tail {
     /// It is being read from the backend; this is the last offset that was seen meanwhile.
     Filling { seen: u64 },
     /// All that the backend retains, within the topic's limits.
-    Ready(TopicLog),
+    Ready(Box<TopicLog>),
 }
 
 /// How far another node's messages have been received.
