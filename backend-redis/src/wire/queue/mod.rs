@@ -3,12 +3,19 @@
 //! Putting a command in is the hand-over: it never waits, and commands are sent in this order. The queue outlives the connections
 //! that serve it.
 
-use std::{collections::VecDeque, sync::Arc};
+mod request;
+#[cfg(test)]
+mod tests;
+
+use std::collections::VecDeque;
 
 use bytes::{Bytes, BytesMut};
 use parking_lot::Mutex;
 use redis::Value;
-use tokio::sync::{Notify, oneshot};
+pub(super) use request::Taken;
+use request::{ASKING, Answer, plain};
+pub(crate) use request::{Asking, Confirm, Expect, Lost, Redirect, Request, Retry, Subscribing};
+use tokio::sync::Notify;
 
 use super::value::Unexpected;
 use crate::settings::Buffer;
@@ -16,117 +23,6 @@ use crate::settings::Buffer;
 /// How many commands may wait for an answer, and their bytes.
 const MAX_COMMANDS: usize = 65_536;
 const MAX_BYTES: usize = 64 << 20;
-
-/// A command.
-pub(crate) struct Request {
-    pub(crate) bytes: Bytes,
-    pub(crate) expect: Expect,
-    /// Who waits for the answer.
-    pub(crate) reply: Option<oneshot::Sender<Answer>>,
-    pub(crate) retry: Retry,
-    /// Where it belongs on a Cluster.
-    pub(crate) slot: Option<u16>,
-    /// It is for a slot that is just being moved to the server.
-    pub(crate) asking: bool,
-    /// An answer comes before its own.
-    skip: bool,
-}
-
-/// Allows the next command to use a slot that is being moved to the server.
-const ASKING: &[u8] = b"*1\r\n$6\r\nASKING\r\n";
-
-/// Where a command belongs that this server did not obey.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Redirect {
-    /// Here, when the scripts have been made known.
-    Load(Vec<Bytes>),
-    /// To another server, as everything of its slot: `host:port`.
-    Moved(u16, String),
-    /// To another server, this time: `host:port`.
-    Ask(String),
-    /// Here or elsewhere, in a moment.
-    Later,
-}
-
-/// What a connection is to do next.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Taken {
-    /// To send what was taken, or to wait where that is nothing.
-    Bytes,
-    /// To have commands redirected that do not belong here, in `Later`'s case after a moment.
-    Redirects { later: bool },
-}
-
-/// What may be done with a command that the server has not obeyed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Retry {
-    No,
-    /// It may be sent once more, in its order, when the server says that it has done nothing: `NOSCRIPT`.
-    Again,
-    /// The same, and it may be held back while the server is away: something that is published.
-    Held,
-}
-
-pub(crate) type Answer = Result<Value, Lost>;
-
-/// What a command is answered with.
-#[derive(Debug)]
-pub(crate) enum Expect {
-    One,
-    /// So many answers, given on as an array: what has come so far.
-    Several(usize, Vec<Value>),
-    /// A push that confirms a subscription, or an error.
-    Confirm(Confirm),
-}
-
-/// A change of subscriptions that a server confirms.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Confirm {
-    pub(crate) what: Subscribing,
-    pub(crate) channel: Arc<str>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Subscribing {
-    Channel(bool),
-    Pattern(bool),
-    Shard(bool),
-}
-
-/// Why there is no answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Lost {
-    /// It was not sent, and will not be.
-    Unsent,
-    /// As `Unsent`: too much waits already.
-    Full,
-    /// It was sent, or part of it.
-    Unanswered,
-}
-
-impl Request {
-    pub(crate) fn fail(self, lost: Lost) {
-        if let Some(reply) = self.reply {
-            let _ = reply.send(Err(lost));
-        }
-    }
-}
-
-/// Waits for an answer. Dropping it takes nothing back.
-pub(crate) struct Asking(oneshot::Receiver<Answer>);
-
-impl Asking {
-    /// There is nobody to be asked.
-    pub(crate) fn nobody() -> Self {
-        let (reply, asking) = oneshot::channel();
-        let _ = reply.send(Err(Lost::Unsent));
-        Self(asking)
-    }
-
-    pub(crate) async fn answer(self) -> Answer {
-        self.0.await.unwrap_or(Err(Lost::Unanswered))
-    }
-}
 
 #[derive(Debug)]
 pub(crate) struct Queue {
@@ -170,9 +66,9 @@ impl Queue {
 
     /// Hands over a command. An error arrives as the answer.
     pub(crate) fn hand_over(&self, bytes: Bytes, expect: Expect, retry: Retry, slot: Option<u16>) -> Asking {
-        let (reply, asking) = oneshot::channel();
-        self.adopt(Request { bytes, expect, reply: Some(reply), retry, slot, asking: false, skip: false });
-        Asking(asking)
+        let (request, asking) = Request::new(bytes, expect, retry, slot);
+        self.adopt(request);
+        asking
     }
 
     /// Takes over a command.
@@ -415,131 +311,5 @@ impl Queue {
             }
             idle.await;
         }
-    }
-}
-
-/// A command of the connection itself.
-fn plain(bytes: Bytes) -> Request {
-    Request {
-        bytes,
-        expect: Expect::One,
-        reply: None,
-        retry: Retry::No,
-        slot: None,
-        asking: false,
-        skip: false,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use futures_util::FutureExt;
-
-    use super::*;
-
-    fn sent(queue: &Queue) -> Vec<u8> {
-        let mut out = BytesMut::new();
-        let _ = queue.take(&mut out, 1 << 16);
-        out.to_vec()
-    }
-
-    fn bytes(text: &'static str) -> Bytes {
-        Bytes::from_static(text.as_bytes())
-    }
-
-    fn publish(queue: &Queue, text: &'static str) -> Asking {
-        queue.hand_over(bytes(text), Expect::One, Retry::Held, None)
-    }
-
-    fn ask(queue: &Queue, text: &'static str) -> Asking {
-        queue.hand_over(bytes(text), Expect::One, Retry::No, None)
-    }
-
-    fn load() -> Option<Redirect> {
-        Some(Redirect::Load(vec![bytes("L")]))
-    }
-
-    fn state_of(asking: Asking) -> Option<Answer> {
-        asking.answer().now_or_never()
-    }
-
-    #[test]
-    fn what_was_sent_is_told_from_what_was_not() {
-        let queue = Queue::new(None);
-        queue.up();
-        let a = publish(&queue, "a");
-        assert_eq!(sent(&queue), b"a");
-        let b = publish(&queue, "b");
-        queue.down();
-        assert_eq!(state_of(a), Some(Err(Lost::Unanswered)));
-        assert_eq!(state_of(b), Some(Err(Lost::Unsent)));
-        assert_eq!(state_of(publish(&queue, "c")), Some(Err(Lost::Unsent)));
-    }
-
-    #[test]
-    fn a_buffer_holds_back_what_is_published_and_no_more_than_it_may() {
-        let queue = Queue::new(Some(Buffer { messages: 2, bytes: 100 }));
-        assert_eq!(state_of(ask(&queue, "history")), Some(Err(Lost::Unsent)));
-        let a = publish(&queue, "a");
-        let _b = publish(&queue, "b");
-        assert_eq!(state_of(publish(&queue, "c")), Some(Err(Lost::Full)));
-        queue.up();
-        assert_eq!(sent(&queue), b"ab");
-        queue.answer(Value::Okay, None).unwrap();
-        assert_eq!(state_of(a), Some(Ok(Value::Okay)));
-    }
-
-    #[test]
-    fn what_goes_again_is_not_overtaken() {
-        let queue = Queue::new(None);
-        queue.up();
-        let [_a, _b, _c] = ["a", "b", "c"].map(|text| publish(&queue, text));
-        assert_eq!(sent(&queue), b"abc");
-        // The server knows the script of none of them.
-        queue.answer(Value::Nil, load()).unwrap();
-        let _d = publish(&queue, "d");
-        assert_eq!(sent(&queue), b"", "b and c are still on their way");
-        queue.answer(Value::Nil, load()).unwrap();
-        queue.answer(Value::Nil, load()).unwrap();
-        assert_eq!(sent(&queue), b"Labcd");
-    }
-
-    #[test]
-    fn what_was_redirected_is_taken_out_in_its_order() {
-        let queue = Queue::new(None);
-        queue.up();
-        let [_a, _b, _c] = ["a", "b", "c"].map(|text| publish(&queue, text));
-        let _ = sent(&queue);
-        let moved = Redirect::Moved(7, "h:1".into());
-        queue.answer(Value::Nil, Some(moved.clone())).unwrap();
-        queue.answer(Value::Okay, None).unwrap();
-        let _d = publish(&queue, "d");
-        assert_eq!(sent(&queue), b"", "c is still on its way");
-        queue.answer(Value::Nil, Some(Redirect::Later)).unwrap();
-        assert_eq!(queue.take(&mut BytesMut::new(), 1 << 16), Taken::Redirects { later: true });
-        let drained = queue.drain();
-        let drained: Vec<_> = drained.iter().map(|(request, to)| (&request.bytes[..], to.clone())).collect();
-        assert_eq!(drained, [(&b"a"[..], Some(moved)), (b"c", Some(Redirect::Later)), (b"d", None)]);
-    }
-
-    #[test]
-    fn a_dropped_publish_is_sent() {
-        let queue = Queue::new(None);
-        queue.up();
-        drop(publish(&queue, "a"));
-        assert_eq!(sent(&queue), b"a");
-    }
-
-    #[test]
-    fn a_confirmation_that_nobody_asked_for_answers_nothing() {
-        let queue = Queue::new(None);
-        queue.up();
-        let asking = ask(&queue, "PING");
-        let _ = sent(&queue);
-        let moved = Confirm { what: Subscribing::Shard(false), channel: "t".into() };
-        assert!(!queue.confirm(&moved));
-        queue.answer(Value::SimpleString("PONG".into()), None).unwrap();
-        assert!(matches!(state_of(asking), Some(Ok(Value::SimpleString(_)))));
-        assert!(queue.answer(Value::Nil, None).is_err());
     }
 }

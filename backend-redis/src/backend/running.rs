@@ -1,0 +1,130 @@
+//! What lives from start to shutdown.
+
+use std::sync::{Arc, atomic::AtomicU64};
+
+use bytes::Bytes;
+use fanfare_core::{
+    backend::{BackendErrorKind, Ingress},
+    topic::TopicName,
+};
+use parking_lot::Mutex;
+use redis::Value;
+use tokio::time::{Instant, sleep, timeout_at};
+use tokio_util::{
+    sync::{CancellationToken, DropGuard},
+    task::TaskTracker,
+};
+
+use super::RedisBackend;
+use crate::{
+    error::Trouble,
+    keep::{Health, Node, Peer, Servers, lost, within},
+    log,
+    receive::{Interests, Lanes, Pushed},
+    settings::Topology,
+    wire::{Expect, Retry, value},
+};
+
+/// What lives from start to shutdown.
+pub(super) struct Running {
+    pub(super) node: Arc<Node>,
+    pub(super) servers: Arc<Servers>,
+    tasks: TaskTracker,
+    stop: CancellationToken,
+    _guard: DropGuard,
+}
+
+impl Running {
+    pub(super) fn launch(backend: &RedisBackend, ingress: Ingress) -> Arc<Self> {
+        let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
+        let interests = Arc::new(Interests::new(backend.names.clone()));
+        let lanes = Lanes::new(ingress.clone(), tasks.clone(), stop.clone());
+        let node = Arc::new(Node {
+            id: ingress.node(),
+            settings: backend.settings.clone(),
+            names: backend.names.clone(),
+            scripts: backend.scripts.clone(),
+            health: Health::new(ingress.clone(), backend.state.clone()),
+            pushed: Pushed::new(
+                matches!(backend.settings.topology, Topology::Cluster(_)),
+                backend.names.clone(),
+                ingress,
+                interests.clone(),
+                lanes.clone(),
+            ),
+            interests,
+            lanes,
+            probes: AtomicU64::new(0),
+            runs: Mutex::default(),
+        });
+        let servers = Servers::start(node.clone(), tasks.clone(), stop.clone());
+        let (ended, reopen) = (stop.clone(), reopen(node.clone(), servers.clone()));
+        tasks.spawn(async move { ended.run_until_cancelled_owned(reopen).await });
+        Arc::new(Self { node, servers, tasks, _guard: stop.clone().drop_guard(), stop })
+    }
+
+    /// Ends all tasks and with them all connections.
+    pub(super) async fn end(&self) {
+        self.node.health.end();
+        self.stop.cancel();
+        self.tasks.close();
+        self.tasks.wait().await;
+        for peer in self.servers.peers() {
+            peer.commands.close();
+            peer.pushes.close();
+        }
+    }
+
+    /// The same in good order: what was handed over is acknowledged, as far as time allows.
+    pub(super) async fn shutdown(&self, by: Instant) {
+        self.node.health.end();
+        let peers = self.servers.peers();
+        peers.iter().for_each(|peer| peer.commands.close());
+        for peer in peers {
+            let _ = timeout_at(by, peer.commands.until_idle()).await;
+        }
+        self.end().await;
+    }
+
+    /// Calls a script that stores nothing of a message.
+    pub(super) async fn call(
+        &self,
+        topic: &TopicName,
+        command: impl FnOnce(&Peer) -> Bytes,
+    ) -> Result<Value, Trouble> {
+        let channel = self.node.names.topic(topic);
+        let asked = self.servers.hand_over(&channel, Retry::Again, |peer| (command(peer), Expect::One));
+        let answer = async { checked(asked.answer().await.map_err(lost)?) };
+        within(self.node.settings.publish_within, answer).await
+    }
+}
+
+/// Keeps logs remembered that are listened to, and not written to.
+async fn reopen(node: Arc<Node>, servers: Arc<Servers>) {
+    loop {
+        sleep(log::REOPENED_EVERY).await;
+        for (name, retention) in node.interests.wanted().topics {
+            let Some(retention) = retention else { continue };
+            let open = |peer: &Peer| {
+                let call = log::open(&node.scripts, &node.names, &name, &retention, &node.runs(peer.id));
+                (call, Expect::One)
+            };
+            // Another time, if not now: a log is remembered for longer than this.
+            let _ = servers.hand_over(&node.names.topic(&name), Retry::Again, open).answer().await;
+        }
+    }
+}
+
+pub(super) fn unexpected(_: value::Unexpected) -> Trouble {
+    Trouble::new(
+        BackendErrorKind::Corrupt,
+        "the log holds something that is none of ours, or of a newer version: does another program use the prefix?",
+    )
+}
+
+pub(super) fn checked(answer: Value) -> Result<Value, Trouble> {
+    match answer {
+        Value::ServerError(error) => Err(Trouble::of(&error)),
+        answer => Ok(answer),
+    }
+}

@@ -1,0 +1,137 @@
+//! A command, what it is answered with, and who waits for the answer.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use redis::Value;
+use tokio::sync::oneshot;
+
+/// A command.
+pub(crate) struct Request {
+    pub(crate) bytes: Bytes,
+    pub(crate) expect: Expect,
+    /// Who waits for the answer.
+    pub(crate) reply: Option<oneshot::Sender<Answer>>,
+    pub(crate) retry: Retry,
+    /// Where it belongs on a Cluster.
+    pub(crate) slot: Option<u16>,
+    /// It is for a slot that is just being moved to the server.
+    pub(crate) asking: bool,
+    /// An answer comes before its own.
+    pub(super) skip: bool,
+}
+
+/// Allows the next command to use a slot that is being moved to the server.
+pub(super) const ASKING: &[u8] = b"*1\r\n$6\r\nASKING\r\n";
+
+/// Where a command belongs that this server did not obey.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Redirect {
+    /// Here, when the scripts have been made known.
+    Load(Vec<Bytes>),
+    /// To another server, as everything of its slot: `host:port`.
+    Moved(u16, String),
+    /// To another server, this time: `host:port`.
+    Ask(String),
+    /// Here or elsewhere, in a moment.
+    Later,
+}
+
+/// What a connection is to do next.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Taken {
+    /// To send what was taken, or to wait where that is nothing.
+    Bytes,
+    /// To have commands redirected that do not belong here, in `Later`'s case after a moment.
+    Redirects { later: bool },
+}
+
+/// What may be done with a command that the server has not obeyed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Retry {
+    No,
+    /// It may be sent once more, in its order, when the server says that it has done nothing: `NOSCRIPT`.
+    Again,
+    /// The same, and it may be held back while the server is away: something that is published.
+    Held,
+}
+
+pub(crate) type Answer = Result<Value, Lost>;
+
+/// What a command is answered with.
+#[derive(Debug)]
+pub(crate) enum Expect {
+    One,
+    /// So many answers, given on as an array: what has come so far.
+    Several(usize, Vec<Value>),
+    /// A push that confirms a subscription, or an error.
+    Confirm(Confirm),
+}
+
+/// A change of subscriptions that a server confirms.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Confirm {
+    pub(crate) what: Subscribing,
+    pub(crate) channel: Arc<str>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Subscribing {
+    Channel(bool),
+    Pattern(bool),
+    Shard(bool),
+}
+
+/// Why there is no answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Lost {
+    /// It was not sent, and will not be.
+    Unsent,
+    /// As `Unsent`: too much waits already.
+    Full,
+    /// It was sent, or part of it.
+    Unanswered,
+}
+
+impl Request {
+    pub(super) fn new(bytes: Bytes, expect: Expect, retry: Retry, slot: Option<u16>) -> (Self, Asking) {
+        let (reply, asking) = oneshot::channel();
+        let request = Self { bytes, expect, reply: Some(reply), retry, slot, asking: false, skip: false };
+        (request, Asking(asking))
+    }
+
+    pub(crate) fn fail(self, lost: Lost) {
+        if let Some(reply) = self.reply {
+            let _ = reply.send(Err(lost));
+        }
+    }
+}
+
+/// Waits for an answer. Dropping it takes nothing back.
+pub(crate) struct Asking(oneshot::Receiver<Answer>);
+
+impl Asking {
+    /// There is nobody to be asked.
+    pub(crate) fn nobody() -> Self {
+        let (reply, asking) = oneshot::channel();
+        let _ = reply.send(Err(Lost::Unsent));
+        Self(asking)
+    }
+
+    pub(crate) async fn answer(self) -> Answer {
+        self.0.await.unwrap_or(Err(Lost::Unanswered))
+    }
+}
+
+/// A command of the connection itself.
+pub(super) fn plain(bytes: Bytes) -> Request {
+    Request {
+        bytes,
+        expect: Expect::One,
+        reply: None,
+        retry: Retry::No,
+        slot: None,
+        asking: false,
+        skip: false,
+    }
+}
