@@ -49,7 +49,7 @@ pub struct Socket {
     write_timeout: Duration,
     /// Runs while the socket takes nothing.
     stalled: Option<Pin<Box<Sleep>>>,
-    /// Who waits for what is written to have left.
+    /// Who waits until nothing is left to write.
     desk: Option<Arc<Desk>>,
 }
 
@@ -75,6 +75,12 @@ impl Socket {
     /// Gives back what was read, to be read again.
     pub(crate) fn unread(&mut self, bytes: Bytes) {
         self.early = bytes;
+    }
+
+    fn note_write(&self) {
+        if let Some(desk) = &self.desk {
+            desk.note_write();
+        }
     }
 
     /// Passes on what a write came to. One that did not come to anything starts the clock, or finds that it has run out.
@@ -120,6 +126,7 @@ impl AsyncRead for Socket {
 
 impl AsyncWrite for Socket {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.note_write();
         let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
         self.watch(cx, written)
     }
@@ -129,6 +136,7 @@ impl AsyncWrite for Socket {
         cx: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        self.note_write();
         let written = Pin::new(&mut self.stream).poll_write_vectored(cx, slices);
         self.watch(cx, written)
     }

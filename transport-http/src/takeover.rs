@@ -9,8 +9,9 @@ use std::{
     },
 };
 
-use http::{HeaderValue, Response, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Response, StatusCode, Version, header};
 use parking_lot::Mutex;
+use tokio::task;
 
 use crate::Socket;
 
@@ -26,12 +27,22 @@ use crate::Socket;
 /// 3. is given the socket when the head is written, `Transfer-Encoding: chunked` and `Connection: close` in it, so that it writes
 ///    chunks (RFC 9112, section 7.1), and closes the connection behind the last one.
 ///
-/// It is not granted where something between the transport and the server has given the response another meaning: another status, a
-/// length, a content coding, or new extensions. What wraps the body otherwise is polled once and then dropped.
+/// It is not granted where something between the transport and the server has given the response another meaning: another status or
+/// version of HTTP, another type, a length, a content coding, or new extensions; nor where the body is read by another task than the
+/// server's of this connection, which hands on what it read. What wraps the body otherwise is polled once and then dropped.
 #[derive(Clone)]
 pub struct Takeover {
     desk: Arc<Desk>,
     request: u64,
+    /// The server's task of this connection, which alone knows when the head is written.
+    task: Option<task::Id>,
+}
+
+/// What a response was when it was marked.
+#[derive(Clone)]
+struct Mark {
+    takeover: Takeover,
+    content_type: Option<HeaderValue>,
 }
 
 /// What is done with a socket that was taken.
@@ -41,8 +52,10 @@ type Then = Box<dyn FnOnce(Socket) + Send>;
 #[derive(Default)]
 pub(crate) struct Desk {
     state: Mutex<State>,
-    /// The body has asked: the next flush of the socket is that of the head.
+    /// The body has asked: with the next flush of the socket the head is written.
     asked: AtomicBool,
+    /// Since then the socket was flushed, and not written any more.
+    flushed: AtomicBool,
 }
 
 #[derive(Default)]
@@ -51,28 +64,28 @@ struct State {
     request: u64,
     granted: bool,
     then: Option<Then>,
-    /// The head is written.
-    flushed: bool,
 }
 
 impl Takeover {
     /// Says that this response is one whose body takes the connection if it may.
     pub fn mark<B>(&self, response: &mut Response<B>) {
-        response.extensions_mut().insert(self.clone());
+        let mark = Mark { takeover: self.clone(), content_type: content_type(response.headers()) };
+        response.extensions_mut().insert(mark);
     }
 
     /// Whether the body may take the connection. To be asked when the body is polled first, not before.
     #[must_use]
     pub fn is_granted(&self) -> bool {
         let state = self.desk.state.lock();
-        state.request == self.request && state.granted
+        state.request == self.request && state.granted && self.task == task::try_id()
     }
 
     /// Takes the connection: `then` is given the socket, from within the server's task of this connection, when the head
     /// is written. It is dropped instead if the connection breaks before. Does nothing unless it is granted.
     pub fn take(&self, then: impl FnOnce(Socket) + Send + 'static) {
         let mut state = self.desk.state.lock();
-        if state.request == self.request && replace(&mut state.granted, false) {
+        let is_ours = state.request == self.request && self.task == task::try_id();
+        if is_ours && replace(&mut state.granted, false) {
             state.then = Some(Box::new(then));
             self.desk.asked.store(true, Ordering::Release);
         }
@@ -86,17 +99,19 @@ impl fmt::Debug for Takeover {
 }
 
 impl Desk {
-    /// An offer for the next request. Those before it are void.
+    /// An offer for the next request, made in the connection's task. Those before it are void.
     pub(crate) fn offer(self: &Arc<Self>) -> Takeover {
         let mut state = self.state.lock();
         state.request += 1;
         state.granted = false;
-        Takeover { desk: self.clone(), request: state.request }
+        Takeover { desk: self.clone(), request: state.request, task: task::try_id() }
     }
 
     /// Grants the offer that the response is marked with, if the response is still what it was meant to be.
     pub(crate) fn consider<B>(&self, response: &mut Response<B>) {
-        let Some(takeover) = response.extensions_mut().remove::<Takeover>() else { return };
+        let Some(Mark { takeover, content_type: marked }) = response.extensions_mut().remove::<Mark>() else {
+            return;
+        };
         let headers = response.headers();
         let changed = [
             header::CONTENT_ENCODING,
@@ -106,7 +121,11 @@ impl Desk {
             header::TRANSFER_ENCODING,
             header::UPGRADE,
         ];
-        if response.status() != StatusCode::OK || changed.iter().any(|name| headers.contains_key(name)) {
+        let is_another = response.status() != StatusCode::OK
+            || response.version() != Version::HTTP_11
+            || content_type(headers) != marked
+            || changed.iter().any(|name| headers.contains_key(name));
+        if is_another {
             return;
         }
         let mut state = self.state.lock();
@@ -119,18 +138,25 @@ impl Desk {
     /// The socket was flushed: HTTP has nothing left to write.
     pub(crate) fn note_flush(&self) {
         if self.asked.load(Ordering::Acquire) {
-            self.state.lock().flushed = true;
+            self.flushed.store(true, Ordering::Release);
+        }
+    }
+
+    /// HTTP has something to write still: what wraps the body had more to say.
+    pub(crate) fn note_write(&self) {
+        if self.asked.load(Ordering::Acquire) {
+            self.flushed.store(false, Ordering::Release);
         }
     }
 
     /// Who takes the socket, once the head is written.
     pub(crate) fn taker(&self) -> Option<Then> {
-        if !self.asked.load(Ordering::Acquire) {
-            return None;
-        }
-        let mut state = self.state.lock();
-        if state.flushed { state.then.take() } else { None }
+        if self.flushed.load(Ordering::Acquire) { self.state.lock().then.take() } else { None }
     }
+}
+
+fn content_type(headers: &HeaderMap) -> Option<HeaderValue> {
+    headers.get(header::CONTENT_TYPE).cloned()
 }
 
 #[cfg(test)]

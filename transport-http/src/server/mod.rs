@@ -96,8 +96,8 @@ impl Server {
         self
     }
 
-    /// How many connections there may be at once, those not counted that a transport has taken over, as WebSocket does: the
-    /// broker counts them. One more is answered 503 and closed.
+    /// How many connections there may be at once, those not counted that a transport has taken over, as WebSocket does and
+    /// streams of events may: the broker counts them. One more is answered 503 and closed.
     #[must_use]
     pub fn max_connections(mut self, connections: usize) -> Self {
         self.max_connections = connections;
@@ -111,7 +111,8 @@ impl Server {
         self
     }
 
-    /// How long requests may go on after the server has stopped listening; then they are cut.
+    /// How long requests may go on after the server has stopped listening; then they are cut. Connections that a transport has
+    /// taken over are neither waited for nor cut: draining the broker ends them.
     #[must_use]
     pub fn stop_timeout(mut self, timeout: Duration) -> Self {
         self.stop_timeout = timeout;
@@ -158,7 +159,7 @@ impl Server {
         let mut builder = http1::Builder::new();
         builder
             .timer(TokioTimer::new())
-            .header_read_timeout(self.header_timeout)
+            .header_read_timeout(self.header_timeout.min(LONGEST))
             .max_headers(self.max_headers)
             .max_buf_size(self.max_header_bytes);
         builder
@@ -174,11 +175,13 @@ impl Server {
             .initial_connection_window_size(CONNECTION_WINDOW)
             .max_send_buf_size(SEND_BUFFER)
             .keep_alive_interval(Some(PING_INTERVAL))
-            .keep_alive_timeout(self.write_timeout);
+            .keep_alive_timeout(self.write_timeout.min(LONGEST));
         builder
     }
 }
 
+/// As good as never. hyper adds what it is given to the time of day, which must not overflow.
+const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 /// What a client may send on one stream before the app has read it, in bytes.
 const STREAM_WINDOW: u32 = 64 * 1024;
 /// The same over all streams of a connection.

@@ -74,6 +74,7 @@ async fn serve() -> SocketAddr {
             "" | "kept" => {}
             "status" => *response.status_mut() = StatusCode::ACCEPTED,
             "extensions" => response.extensions_mut().clear(),
+            "version" => *response.version_mut() = Version::HTTP_10,
             name => {
                 let name = HeaderName::try_from(name).unwrap();
                 response.headers_mut().insert(name, HeaderValue::from_static("4"));
@@ -122,7 +123,9 @@ async fn requests_before_it_are_answered_and_none_behind_it() {
 #[tokio::test]
 async fn a_response_that_has_become_another_stays_with_http() {
     let address = serve().await;
-    for path in ["status", "extensions", "content-encoding", "content-length", "trailer"] {
+    for path in
+        ["status", "version", "extensions", "content-type", "content-encoding", "content-length", "trailer"]
+    {
         let request = format!("GET /{path} HTTP/1.1\nHost: x\nConnection: close\n\n");
         let all = said(address, &[&request]).await;
         assert!(all.contains("http") && !all.contains("own"), "{path}: {all}");
@@ -174,7 +177,44 @@ fn who_was_to_get_the_socket_goes_with_the_connection() {
     takeover.take(move |_| drop(counted));
     assert!(!takeover.is_granted() && desk.taker().is_none(), "the head is not written");
     drop(takeover);
+    desk.note_write();
+    desk.note_flush();
+    desk.note_write();
+    assert!(desk.taker().is_none(), "more is being written");
     assert_eq!(dropped.load(Ordering::Relaxed), 1);
     drop(desk);
     assert_eq!(dropped.load(Ordering::Relaxed), 2);
+}
+
+/// A layer that hands a body on from a task of its own, as one does that reads ahead.
+fn pumped(response: Response<Either>) -> Response<axum::body::Body> {
+    response.map(|mut body| {
+        let (sender, receiver) = tokio::sync::mpsc::channel(1);
+        tokio::spawn(async move {
+            // Long enough for the head to be on its way.
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            while let Some(Ok(frame)) = std::future::poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {
+                if sender.send(frame.into_data().unwrap()).await.is_err() {
+                    return;
+                }
+            }
+        });
+        let pieces = futures_util::stream::unfold(receiver, |mut receiver| async move {
+            let piece: Bytes = receiver.recv().await?;
+            Some((Ok::<_, Infallible>(piece), receiver))
+        });
+        axum::body::Body::from_stream(pieces)
+    })
+}
+
+#[tokio::test]
+async fn a_body_that_another_task_reads_stays_with_http() {
+    let app = Router::new().fallback(any(|request: Request<axum::body::Body>| async move {
+        pumped(answer(request.extensions().get::<Takeover>().cloned()))
+    }));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(Server::new().serve(listener, app));
+    let all = said(address, &["GET / HTTP/1.1\nHost: x\nConnection: close\n\n"]).await;
+    assert!(all.contains("http") && !all.contains("own"), "{all}");
 }

@@ -213,3 +213,19 @@ async fn without_a_known_address_it_works_as_well() {
     tokio::spawn(axum::serve(listener, router).into_future());
     assert_eq!(post("topic=t").text("x").to(&app).await.status, 202);
 }
+
+#[tokio::test]
+async fn a_deadline_may_be_never() {
+    let never = Duration::MAX;
+    let server = Server::new().header_timeout(never).write_timeout(never).stop_timeout(never);
+    let address = serve(server, Router::new()).await;
+    let mut client = Client::connect(address).await;
+    client.send(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await;
+    assert_eq!(client.answer().await.status, 404);
+    let stream = TokioIo::new(TcpStream::connect(address).await.unwrap());
+    let (mut client, connection) =
+        hyper::client::conn::http2::handshake(TokioExecutor::new(), stream).await.unwrap();
+    tokio::spawn(connection);
+    let request = Request::get("http://x/").body(Full::new(Bytes::new())).unwrap();
+    assert_eq!(client.send_request(request).await.unwrap().status(), 404);
+}
