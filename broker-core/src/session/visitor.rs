@@ -211,15 +211,14 @@ struct Present(Mutex<HashMap<Who, usize>>);
 impl Present {
     fn enter(self: &Arc<Self>, who: Who, limit: usize) -> Result<Presence, CommandError> {
         let mut present = self.0.lock();
-        let count = present.entry(who.clone()).or_default();
-        if *count >= limit {
+        if present.get(&who).copied().unwrap_or_default() >= limit {
             let message = "too many messages at once: wait for the answers";
             let mut error =
                 CommandError::new(ErrorCode::LimitExceeded, message).limit(limit as u64, limit as u64 + 1);
             error.retry = true;
             return Err(error);
         }
-        *count += 1;
+        *present.entry(who.clone()).or_default() += 1;
         Ok(Presence { present: self.clone(), who })
     }
 }
