@@ -14,7 +14,7 @@ use axum::{
 use clap::Parser;
 use fanfare::{
     Broker,
-    http::{Publish, PublishConfig, Server, TrustedProxies},
+    http::{Publish, PublishConfig, Server},
     sse::{self, EventStream},
     topic::TopicConfig,
     ws::{self, WebSocket},
@@ -115,8 +115,7 @@ async fn main() -> anyhow::Result<()> {
 
 fn app(broker: &Broker, args: &Args) -> anyhow::Result<Router> {
     // The tests' proxies, and nobody else.
-    let proxies = TrustedProxies::new(["127.0.0.1"])?;
-    let events = sse::Config::new().trusted_proxies(proxies).retry(Duration::from_millis(args.retry));
+    let events = sse::Config::new().trusted_proxies(["127.0.0.1"])?.retry(Duration::from_millis(args.retry));
     let events = EventStream::new(broker)?.config(events);
     let publish = PublishConfig::new().trusted_proxies(["127.0.0.1"])?;
     let websocket = WebSocket::new(broker)?.config(ws::Config::new().trusted_proxies(["127.0.0.1"])?);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use fanfare_http::TrustedProxies;
+use fanfare_http::{InvalidProxy, TrustedProxies};
 
 /// What a [transport](crate) allows its readers. Each default is the one that [`Config::new`] names.
 ///
@@ -79,11 +79,19 @@ impl Config {
         self
     }
 
-    /// The proxies in front of this server: whose word on the client's address counts.
-    #[must_use]
-    pub fn trusted_proxies(mut self, proxies: TrustedProxies) -> Self {
-        self.trusted_proxies = proxies;
-        self
+    /// The proxies in front of this server, whose word on the client's address counts: each an address or a range such as
+    /// `10.0.0.0/8`, see [`TrustedProxies`].
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidProxy`] for what is neither.
+    pub fn trusted_proxies<I>(mut self, proxies: I) -> Result<Self, InvalidProxy>
+    where
+        I: IntoIterator,
+        I::Item: AsRef<str>,
+    {
+        self.trusted_proxies = TrustedProxies::new(proxies)?;
+        Ok(self)
     }
 
     /// The most topics of one stream, given the broker's limit.

@@ -18,6 +18,7 @@ mod stream;
 mod wanted;
 
 pub use config::Config;
+pub use fanfare_http::InvalidProxy;
 pub use service::EventStream;
 pub use stream::EventBody;
 
