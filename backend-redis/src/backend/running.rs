@@ -70,8 +70,10 @@ impl Running {
         self.tasks.close();
         self.tasks.wait().await;
         for peer in self.servers.peers() {
-            peer.commands.close();
-            peer.pushes.close();
+            for queue in [&peer.commands, &peer.pushes] {
+                queue.close();
+                queue.down();
+            }
         }
     }
 

@@ -8,7 +8,7 @@ if not epoch then
   redis.call('DEL', KEYS[2], KEYS[3], KEYS[4])
   redis.call('HSET', KEYS[1], 'epoch', epoch, 'last', last, 'sum', 0, 'run', ARGV[2], 'until', 0)
 elseif held[3] ~= ARGV[2] and not string.find(ARGV[3], held[3], 1, true) then
-  last = string.format('%.0f', last + 4294967296)
+  last = string.format('%.0f', last + 8589934592)
   redis.call('DEL', KEYS[2])
   redis.call('HSET', KEYS[1], 'last', last, 'run', ARGV[2], 'until', 0)
 end

@@ -19,8 +19,9 @@ if not epoch then
   epoch, last, sum, till = ARGV[4], 0, 0, 0
   redis.call('DEL', KEYS[2], KEYS[3], KEYS[4])
 elseif held[4] ~= ARGV[5] and not string.find(ARGV[6], held[4], 1, true) then
-  -- The server that wrote last is gone, perhaps with the end of the log: what nobody can know is a hole.
-  last, till = last + 4294967296, 0
+  -- The server that wrote last is gone, perhaps with the end of the log: what nobody can know is a hole,
+  -- twice as large as the core takes for one of unknown size (2^32), for the offsets that were lost count, too.
+  last, till = last + 8589934592, 0
   redis.call('DEL', KEYS[2])
 end
 

@@ -120,8 +120,16 @@ impl Connection {
                         Value::ServerError(error) => Some(Trouble::of(error)),
                         _ => None,
                     });
-                    let closed = || Trouble::unavailable("the server closed the connection");
-                    let ended = ended.map_or_else(closed, |ended| ended.err().map_or_else(closed, broken));
+                    let closed = || {
+                        Trouble::unavailable(
+                            "the server closed the connection instead of answering: does it want TLS, or none?",
+                        )
+                    };
+                    let ended =
+                        ended.and_then(Result::err).map_or_else(closed, |error| match broken(error) {
+                            parsed if parsed.is_lasting() => parsed,
+                            _ => closed(),
+                        });
                     return Err(why.unwrap_or(ended));
                 }
             }

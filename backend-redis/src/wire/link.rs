@@ -113,8 +113,8 @@ pub(crate) async fn run(
             }
         }
     };
+    // In no fixed order: who reads without end must not keep others from writing.
     tokio::select! {
-        biased;
         trouble = reading => trouble,
         trouble = writing => trouble,
         trouble = watching => trouble,

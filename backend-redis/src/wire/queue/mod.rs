@@ -20,6 +20,9 @@ use tokio::sync::Notify;
 use super::value::Unexpected;
 use crate::settings::Buffer;
 
+/// How often a command is sent on until its answer counts: servers that disagree about a slot agree before that.
+const MAX_HOPS: u16 = 500;
+
 /// How many commands may wait for an answer, and their bytes.
 const MAX_COMMANDS: usize = 65_536;
 const MAX_BYTES: usize = 64 << 20;
@@ -172,15 +175,9 @@ impl Queue {
         if std::mem::take(&mut request.skip) {
             return Ok(());
         }
-        if let Some(redirect) = redirect
-            && request.retry != Retry::No
-        {
-            if let Some(mut request) = state.sent.pop_front() {
-                request.asking = false;
-                state.again.push_back((request, redirect));
-                self.work.notify_one();
-            }
-            return Ok(());
+        let goes_on = redirect.is_some() && request.retry != Retry::No && request.hops < MAX_HOPS;
+        if goes_on {
+            request.redirect = redirect;
         }
         let value = match (&mut request.expect, value) {
             (Expect::Several(count, values), value) => {
@@ -193,6 +190,15 @@ impl Queue {
             (Expect::Confirm(_), value @ Value::ServerError(_)) | (Expect::One, value) => value,
             (Expect::Confirm(_), _) => return Err(Unexpected),
         };
+        if let Some(redirect) = request.redirect.take()
+            && let Some(mut request) = state.sent.pop_front()
+        {
+            request.asking = false;
+            request.hops += 1;
+            state.again.push_back((request, redirect));
+            self.work.notify_one();
+            return Ok(());
+        }
         self.finish(state, Ok(value));
         Ok(())
     }

@@ -19,6 +19,10 @@ pub(crate) struct Request {
     pub(crate) asking: bool,
     /// An answer comes before its own.
     pub(super) skip: bool,
+    /// Where it was sent on to by the first of several answers; the others are still to come.
+    pub(super) redirect: Option<Redirect>,
+    /// How often it was sent on.
+    pub(super) hops: u16,
 }
 
 /// Allows the next command to use a slot that is being moved to the server.
@@ -96,7 +100,17 @@ pub(crate) enum Lost {
 impl Request {
     pub(super) fn new(bytes: Bytes, expect: Expect, retry: Retry, slot: Option<u16>) -> (Self, Asking) {
         let (reply, asking) = oneshot::channel();
-        let request = Self { bytes, expect, reply: Some(reply), retry, slot, asking: false, skip: false };
+        let request = Self {
+            bytes,
+            expect,
+            reply: Some(reply),
+            retry,
+            slot,
+            asking: false,
+            skip: false,
+            redirect: None,
+            hops: 0,
+        };
         (request, Asking(asking))
     }
 
@@ -125,13 +139,7 @@ impl Asking {
 
 /// A command of the connection itself.
 pub(super) fn plain(bytes: Bytes) -> Request {
-    Request {
-        bytes,
-        expect: Expect::One,
-        reply: None,
-        retry: Retry::No,
-        slot: None,
-        asking: false,
-        skip: false,
-    }
+    let (mut request, _) = Request::new(bytes, Expect::One, Retry::No, None);
+    request.reply = None;
+    request
 }

@@ -109,3 +109,36 @@ fn a_confirmation_that_nobody_asked_for_answers_nothing() {
     assert!(matches!(state_of(asking), Some(Ok(Value::SimpleString(_)))));
     assert!(queue.answer(Value::Nil, None).is_err());
 }
+
+#[test]
+fn a_command_of_several_answers_is_sent_on_when_all_have_come() {
+    let queue = Queue::new(None);
+    queue.up();
+    let _pair = queue.hand_over(bytes("pair"), Expect::Several(2, Vec::new()), Retry::Held, Some(7));
+    let next = publish(&queue, "next");
+    let _ = sent(&queue);
+    queue.answer(Value::Nil, Some(Redirect::Moved(7, "h:1".into()))).unwrap();
+    queue.answer(Value::Int(1), None).unwrap();
+    queue.answer(Value::Okay, None).unwrap();
+    assert_eq!(state_of(next), Some(Ok(Value::Okay)), "its own answer");
+    let drained = queue.drain();
+    let drained: Vec<_> = drained.iter().map(|(request, to)| (&request.bytes[..], to.is_some())).collect();
+    assert_eq!(drained, [(&b"pair"[..], true)]);
+}
+
+#[test]
+fn a_command_is_not_sent_on_for_ever() {
+    let queue = Queue::new(None);
+    queue.up();
+    let asking = publish(&queue, "a");
+    let refused = || Value::SimpleString("no".into());
+    for _ in 0..MAX_HOPS {
+        let _ = sent(&queue);
+        queue.answer(refused(), load()).unwrap();
+        // The scripts come first.
+        let _ = sent(&queue);
+        queue.answer(Value::Okay, None).unwrap();
+    }
+    queue.answer(refused(), load()).unwrap();
+    assert_eq!(state_of(asking), Some(Ok(refused())));
+}

@@ -5,6 +5,9 @@
 //! dropped, and said at its place. A message to several topics joins their lanes into one, because it is delivered to all of
 //! them in one call.
 
+#[cfg(test)]
+mod tests;
+
 use std::{
     collections::{HashMap, VecDeque},
     pin::Pin,
