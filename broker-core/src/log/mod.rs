@@ -12,8 +12,8 @@ use latest::Latest;
 use tokio::time::Instant;
 
 use crate::{
-    backend::{Capabilities, Page, Retention},
-    message::{Epoch, LogPlace, Message, Position, now_ms},
+    backend::{Page, Retention},
+    message::{Epoch, LogPlace, Message, Position, counted, now_ms},
 };
 
 /// The retained messages of one topic, in order, bounded by messages, bytes and time.
@@ -162,8 +162,7 @@ impl TopicLog {
 
     /// How many messages lie between two offsets, when that can be known.
     pub(crate) fn count_between(&self, after: u64, through: u64) -> Option<u64> {
-        let count = through.saturating_sub(after);
-        (self.dense && count < Capabilities::UNCOUNTABLE).then_some(count)
+        counted(self.dense, after, through)
     }
 
     /// The same for what a subscription that was live is to read again: a hole it may have been told of before.

@@ -1,6 +1,7 @@
 //! What a subscriber is told when messages did not reach it.
 
 use super::{LogPlace, Position};
+use crate::backend::Capabilities;
 
 /// Messages of a topic did not reach this subscription and will not come any
 /// more. It stands in the stream at the place of the loss.
@@ -36,7 +37,7 @@ impl Gap {
     /// What is missing between a position and a message that does not follow it; counted where offsets are consecutive.
     pub(crate) fn before(last: Position, place: LogPlace, dense: bool) -> Self {
         let gap = if last.epoch == place.position.epoch {
-            Self::new(GapReason::Backend, dense.then(|| place.prev.saturating_sub(last.offset)))
+            Self::new(GapReason::Backend, counted(dense, last.offset, place.prev))
         } else {
             Self::new(GapReason::Epoch, None)
         };
@@ -79,4 +80,10 @@ impl GapReason {
             Self::Epoch => "epoch",
         }
     }
+}
+
+/// How many messages lie between two offsets, when that can be known.
+pub(crate) fn counted(dense: bool, after: u64, through: u64) -> Option<u64> {
+    let count = through.saturating_sub(after);
+    (dense && count < Capabilities::UNCOUNTABLE).then_some(count)
 }

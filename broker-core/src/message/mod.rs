@@ -15,6 +15,7 @@ use bytes::Bytes;
 
 pub(crate) use encode::Encodings;
 pub use encode::{Encoder, Format, Frame, MAX_FORMATS};
+pub(crate) use gap::counted;
 pub use gap::{Gap, GapReason};
 pub use payload::{InvalidPayload, Payload, PayloadKind};
 pub use position::{Epoch, InvalidPosition, Position};
