@@ -26,7 +26,7 @@ use tokio_tungstenite::{WebSocketStream, client_async, tungstenite::Message};
 
 /// A loaded machine may take its time before a stalled client is read again.
 fn config() -> Config {
-    Config::new().write_timeout(Duration::from_secs(20))
+    Config::new().write_timeout(Duration::from_secs(600))
 }
 
 /// Over TCP, in axum.

@@ -140,6 +140,12 @@ impl Outbox {
         self.inner.poll(|state, shared| state.poll_pull(shared, cx, max, take))
     }
 
+    /// Ready when the connection was cut short, as when the deadline of a [drain](crate::Broker::drain) has passed: for a task that has
+    /// pulled frames and cannot write them yet. It is woken by this, or asks [`poll_pull`](Self::poll_pull) next. Cancel safe.
+    pub fn poll_cut(&self, cx: &mut Context<'_>) -> Poll<CloseReason> {
+        self.inner.poll(|state, _| state.poll_cut(cx))
+    }
+
     /// Takes the next thing that waits, as it is; `Ready(None)` when the outbox is closed.
     pub(crate) fn poll_entry(&self, cx: &mut Context<'_>) -> Poll<Option<Entry>> {
         self.inner.poll(|state, shared| state.poll_entry(shared, cx))

@@ -120,6 +120,17 @@ impl State {
         (closing.broken || !self.has_work()).then(|| closing.reason.clone())
     }
 
+    /// Ready when the connection was cut short, so that what was taken out need not be written any more.
+    pub(super) fn poll_cut(&mut self, cx: &mut Context<'_>) -> Poll<CloseReason> {
+        match &self.closing {
+            Some(closing) if closing.broken => Poll::Ready(closing.reason.clone()),
+            _ => {
+                self.register(cx);
+                Poll::Pending
+            }
+        }
+    }
+
     fn register(&mut self, cx: &Context<'_>) {
         if !self.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
             self.waker = Some(cx.waker().clone());

@@ -147,7 +147,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Link for Pulled<S> {
                 Poll::Ready(Err(_)) => return Poll::Ready(CloseKind::Lost.into()),
                 Poll::Pending => {
                     self.stalled.get_or_insert_with(Instant::now);
-                    return Poll::Pending;
+                    return outbox.poll_cut(cx);
                 }
             }
             if let Some(reason) = &self.over {
