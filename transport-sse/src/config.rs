@@ -72,10 +72,10 @@ impl Config {
     }
 
     /// After how long a reader is asked to come back when the connection breaks, more or less: each is given a time of its own
-    /// between half and one and a half of this, so that a restart does not bring them all at once.
+    /// between half and one and a half of this, so that a restart does not bring them all at once. At most a day.
     #[must_use]
     pub fn retry(mut self, after: Duration) -> Self {
-        self.retry = after;
+        self.retry = after.min(DAY);
         self
     }
 
@@ -99,6 +99,9 @@ impl Config {
         self.max_topics.min(broker)
     }
 }
+
+/// Longer than this is as good as never, and a time around it has to be one still.
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Whose cursor is below 8 KiB.
 const MOST_TOPICS: usize = 200;

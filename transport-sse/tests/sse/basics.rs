@@ -43,3 +43,12 @@ async fn a_logged_topic_is_resumed_by_the_last_id() {
     assert_eq!(again.pair().await, ("message".into(), "{\"n\":\n3}".into()));
     assert_eq!(again.next().await.name, "$live");
 }
+
+#[tokio::test]
+async fn readers_may_be_asked_never_to_come_back() {
+    let never = std::time::Duration::MAX;
+    let app = app_with(Broker::builder().policy(Open), Config::new().retry(never)).await;
+    let mut reader = app.reader("topic=t").await;
+    reader.begun().await;
+    assert!(reader.parser.retry.unwrap() >= 12 * 60 * 60 * 1000);
+}

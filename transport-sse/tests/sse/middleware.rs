@@ -7,7 +7,7 @@ use axum::{
 use fanfare_core::{Broker, policy::Open};
 use fanfare_sse::{Config, EventStream};
 use http::Request;
-use http_body_util::Empty;
+use http_body_util::{BodyExt, Empty};
 use tower_http::{compression::CompressionLayer, cors::CorsLayer};
 
 use crate::support::{App, Version, router, send, serve};
@@ -90,6 +90,38 @@ async fn past_http_or_not_the_events_are_the_same() {
         assert_eq!(reader.next().await.name, "$close");
         reader.ended().await;
     }
+}
+
+/// A layer that reads the body in a task of its own hands on what it read: the events pass through it, and not by it.
+#[tokio::test]
+async fn a_layer_that_reads_the_body_elsewhere_is_not_passed_by() {
+    let broker = Broker::builder().policy(Open).start().await.unwrap();
+    let shouting = axum::middleware::map_response(|response: axum::response::Response| async {
+        let (parts, mut body) = response.into_parts();
+        let (sender, receiver) = tokio::sync::mpsc::channel(1);
+        tokio::spawn(async move {
+            // As a layer does that waits for something of its own: the head is written meanwhile.
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+            while let Some(Ok(frame)) = body.frame().await {
+                let shouted = frame.into_data().unwrap().to_ascii_uppercase();
+                let shouted = String::from_utf8(shouted).unwrap().replace("DATA:", "data:").into_bytes();
+                if sender.send(shouted).await.is_err() {
+                    return;
+                }
+            }
+        });
+        let read = futures_util::stream::unfold(receiver, |mut receiver| async move {
+            let piece: Vec<u8> = receiver.recv().await?;
+            Some((Ok::<_, std::convert::Infallible>(piece), receiver))
+        });
+        axum::response::Response::from_parts(parts, axum::body::Body::from_stream(read))
+    });
+    let router = router(&broker, Config::new()).layer(shouting);
+    let app = App { address: serve(router).await, broker };
+    let mut reader = app.reader("topic=t").await;
+    reader.read().await;
+    app.broker.publish("t", "quiet").await.unwrap();
+    assert_eq!(reader.pair().await.1, "QUIET");
 }
 
 /// The comment of a stream that fan-out writes.
