@@ -13,7 +13,7 @@ use axum::{
 };
 use clap::{Parser, ValueEnum};
 use fanfare::{
-    Broker,
+    BackendFromUrl, Broker,
     http::{Publish, PublishConfig, Server},
     policy::Open,
     sse::EventStream,
@@ -32,11 +32,15 @@ enum Overflow {
     Resync,
 }
 
-#[derive(Debug, Parser)]
+// It has no `Debug`, for the backend's URL may hold a password.
+#[derive(Parser)]
 struct Args {
     /// The address to listen on.
     #[arg(long, default_value = "127.0.0.1:9120")]
     listen: SocketAddr,
+    /// What carries messages between servers: memory: or redis://HOST:PORT and the like.
+    #[arg(long, value_name = "URL", default_value = "memory:")]
+    backend: String,
     /// Worker threads, and fan-out shards.
     #[arg(long, default_value_t = 1)]
     threads: usize,
@@ -125,7 +129,8 @@ async fn broker(args: &Args) -> anyhow::Result<Broker> {
         topics = topics.queue_messages(messages);
     }
     let handshake = args.handshake_timeout.map(Duration::try_from_secs_f64).transpose()?;
-    let builder = Broker::builder().policy(Open).default_topic(topics).limits(|limits| {
+    let builder = Broker::builder().backend_from_url(&args.backend)?;
+    let builder = builder.policy(Open).default_topic(topics).limits(|limits| {
         if let Some(bytes) = args.max_message {
             limits.max_message = bytes;
         }
