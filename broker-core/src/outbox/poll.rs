@@ -58,6 +58,8 @@ impl State {
             return Poll::Ready(Some(reason));
         }
         if taken == 0 {
+            // What waited may have been nothing in this format.
+            self.note_removed();
             self.register(cx);
             return Poll::Pending;
         }
@@ -148,5 +150,64 @@ impl State {
     pub(super) fn room_to_wake(&mut self) -> Option<Waker> {
         let due = std::mem::take(&mut self.room_made) || self.is_closing();
         if due { self.room.take() } else { None }
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use std::{sync::Arc, task::ready};
+
+    use bytes::BytesMut;
+
+    use super::*;
+    use crate::{
+        message::{Encoder, Format, Frame},
+        outbox::{
+            Outbox, Subject,
+            testing::{self, Draft},
+        },
+        subscriber::SubscriptionId,
+        topic::{OverflowPolicy, TopicName},
+    };
+
+    /// Messages alone are told, as in a WebSocket's plain mode.
+    struct Plain;
+
+    impl Encoder for Plain {
+        fn encode(&self, frame: Frame<'_>, out: &mut BytesMut) {
+            if let Frame::Message(message) = frame {
+                out.extend_from_slice(message.payload().bytes());
+            }
+        }
+    }
+
+    fn offer(outbox: &Outbox, id: SubscriptionId, topic: &TopicName, seq: u64, hidden: bool) {
+        let place = Some((1, seq, seq - 1));
+        let message = Draft { topic: topic.clone(), seq, size: 0, key: None, hidden, place }.build();
+        let subscriber = outbox.as_subscriber();
+        testing::with_batch(topic, id, &[message], false, false, |batch| subscriber.offer(batch));
+        subscriber.flush();
+    }
+
+    fn pull(outbox: &Outbox) -> Poll<usize> {
+        let (mut cx, mut frames) = (Context::from_waker(Waker::noop()), Vec::new());
+        assert!(ready!(outbox.poll_pull(&mut cx, 1024, &mut frames)).is_none());
+        Poll::Ready(frames.len())
+    }
+
+    #[test]
+    fn who_has_pulled_all_that_there_is_to_tell_is_not_stalled() {
+        let format = Format { index: 0, encoder: Arc::new(Plain) };
+        let outbox = Outbox::new(testing::shared(Some(format), 1 << 20, 1 << 10));
+        let topic = TopicName::new("t").unwrap();
+        let id = outbox.add(Subject::Topic(topic.clone()), OverflowPolicy::DropOldest, 10);
+        offer(&outbox, id, &topic, 1, true);
+        assert!(outbox.stalled_for().is_some(), "it is not known to be nothing");
+        assert_eq!(pull(&outbox), Poll::Pending);
+        assert_eq!(outbox.stalled_for(), None);
+        offer(&outbox, id, &topic, 2, false);
+        assert!(outbox.stalled_for().is_some());
+        assert_eq!(pull(&outbox), Poll::Ready(1));
+        assert_eq!(outbox.stalled_for(), None);
     }
 }

@@ -117,7 +117,8 @@ impl State {
         self.stalled_since = if self.has_work() { Some(Instant::now()) } else { None };
     }
 
-    fn note_removed(&mut self) {
+    /// Something that waited is gone without having been sent.
+    pub(super) fn note_removed(&mut self) {
         if !self.has_work() {
             self.stalled_since = None;
         }
