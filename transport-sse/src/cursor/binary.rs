@@ -46,7 +46,7 @@ pub(super) fn read(bytes: &[u8], topics: usize) -> Option<Vec<(Hash, Position)>>
         let hash = Hash(hash.iter().fold(0, |hash, byte| hash << 8 | u64::from(*byte)));
         let epoch = epochs.get(usize::try_from(read_number(&mut rest)?).ok()?)?;
         let offset = read_number(&mut rest)?;
-        if places.len() == topics || places.iter().any(|(held, _)| *held == hash) {
+        if places.len() == topics {
             return None;
         }
         places.push((hash, Position::new(Epoch::new(*epoch), offset)));

@@ -22,7 +22,7 @@ pub(crate) mod fuzz;
 mod ids;
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use fanfare_core::message::Position;
+use fanfare_core::message::{Epoch, Position};
 use thiserror::Error;
 
 pub(crate) use self::ids::{Ids, Place};
@@ -70,7 +70,12 @@ impl Cursor {
             Self::Topic(position) => Some(*position),
             Self::Topics(places) => {
                 let hash = Hash::of(topic);
-                places.iter().find(|(held, _)| *held == hash).map(|(_, position)| *position)
+                let mut found =
+                    places.iter().filter(|(held, _)| *held == hash).map(|(_, position)| *position);
+                let first = found.next()?;
+                // Whose of several it is nobody knows: a place in no log is one before which all is missing.
+                let unknown = Position::new(Epoch::new(0), 0);
+                Some(if found.next().is_some() { unknown } else { first })
             }
         }
     }
@@ -80,7 +85,7 @@ impl Hash {
     /// FNV-1a of 64 bits, folded. The hash is part of what readers hand back, perhaps to another version of this program:
     /// it must not change.
     ///
-    /// Names that meet in one hash do no harm beyond a gap that is told: epochs belong to one log each.
+    /// Names that meet in one hash do no harm beyond a gap that is told.
     pub(crate) fn of(topic: &str) -> Self {
         let hash = topic.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
             (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)

@@ -1,5 +1,5 @@
 use bytes::BytesMut;
-use fanfare_core::{message::Epoch, subscriber::SubscriptionId};
+use fanfare_core::subscriber::SubscriptionId;
 
 use super::{ids::Place, *};
 
@@ -30,6 +30,15 @@ fn each_topic_is_found_wherever_it_is_named() {
     assert_eq!(cursor.position("a"), Some(at(7, 1)));
     assert_eq!(cursor.position("b"), None);
     assert_eq!(cursor.position("e"), None);
+}
+
+/// Names can be made to meet in one hash. Their cursor is one that was given out: refused, no browser would come back.
+#[test]
+fn names_that_meet_are_nowhere() {
+    let cursor = text(&[("a", Some(at(7, 1))), ("a", Some(at(7, 2))), ("b", Some(at(7, 3)))]);
+    let read = Cursor::parse(&cursor, 3).unwrap();
+    assert_eq!((read.position("a"), read.position("b")), (Some(at(0, 0)), Some(at(7, 3))));
+    assert!(Cursor::parse(&cursor, 1).is_err());
 }
 
 #[test]
@@ -88,8 +97,6 @@ fn what_is_no_cursor_is_refused() {
         }
     }
     malformed(&format!("{good}AA"));
-    let doubled = text(&[("a", Some(at(7, 1))), ("a", Some(at(7, 2)))]);
-    malformed(&doubled);
     let limit = longest(2);
     let long = "A".repeat(limit + 1);
     assert_eq!(Cursor::parse(&long, 2), Err(InvalidCursor::TooLong { limit, length: limit + 1 }));
