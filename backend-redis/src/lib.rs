@@ -71,8 +71,8 @@
 //!
 //! # Access
 //!
-//! An ACL user needs `~PREFIX*`, `&PREFIX*`, and these commands (with `cluster|slots`, `spublish`, `ssubscribe`, `sunsubscribe` and
-//! `asking` on a Cluster):
+//! An ACL user needs `~PREFIX*`, `&PREFIX*`, and these commands (with `cluster|slots`, `spublish`, `ssubscribe`, `sunsubscribe`
+//! on a Cluster):
 //!
 //! ```text
 //! +auth +hello +client|setname +select +info +ping +script|load +evalsha +time +hmget +hset +hexists +hdel +del +get +set
@@ -86,8 +86,8 @@
 //!
 //! Topics are spread over the servers by their names, on sharded channels: each message goes to one server. A message to several topics
 //! reaches a connection once for each of them that it is subscribed to. There are no patterns for sharded channels: subscribing to
-//! one is refused, unless all nodes set [`cluster_patterns`](RedisBuilder::cluster_patterns). When a slot is moved, publishes follow in their
-//! order, and so do subscriptions; their topics are told of a gap, or read on from the log.
+//! one is refused, unless all nodes set [`cluster_patterns`](RedisBuilder::cluster_patterns). While a slot is moved, publishes to its logged topics
+//! wait; they follow it in their order, and so do subscriptions, whose topics are told of a gap, or read on from the log.
 #![forbid(unsafe_code)]
 
 mod backend;

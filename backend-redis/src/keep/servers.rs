@@ -1,6 +1,6 @@
 //! Which server does what: one for everything, or on a Cluster one for each slot.
 
-use std::{collections::HashMap, sync::Arc};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -108,41 +108,25 @@ impl Servers {
     pub(super) fn redirect(self: &Arc<Self>, from: &Arc<Peer>) {
         let state = &mut *self.state.lock();
         let drained = from.commands.drain();
-        let mut asked = HashMap::new();
         for (_, redirect) in &drained {
-            match redirect {
-                Some(Redirect::Moved(slot, to)) => {
-                    self.stale.notify_one();
-                    if let Some(to) = address(to, from)
-                        && let Some(owner) = state.slots.get(usize::from(*slot))
-                        && owner.as_ref().is_some_and(|owner| owner.id == from.id)
-                    {
-                        let peer = self.at(state, to);
-                        state.slots[usize::from(*slot)] = Some(peer);
-                    }
+            if let Some(Redirect::Moved(slot, to)) = redirect {
+                self.stale.notify_one();
+                if let Some(to) = address(to, from)
+                    && let Some(Some(owner)) = state.slots.get(usize::from(*slot))
+                    && owner.id == from.id
+                {
+                    let peer = self.at(state, to);
+                    state.slots[usize::from(*slot)] = Some(peer);
                 }
-                Some(Redirect::Ask(to)) => {
-                    if let Some(address) = address(to, from) {
-                        let peer = self.at(state, address);
-                        asked.insert(to.clone(), peer);
-                    }
-                }
-                _ => {}
             }
         }
-        for (mut request, redirect) in drained {
-            let to = match &redirect {
-                Some(Redirect::Ask(to)) => {
-                    request.asking = true;
-                    asked.get(to)
-                }
-                _ => state.owner(request.slot),
-            };
-            to.unwrap_or(from).commands.adopt(request);
+        for (request, _) in drained {
+            state.owner(request.slot).unwrap_or(from).commands.adopt(request);
         }
     }
 
-    /// The Cluster's slots are these. Servers that have none left are given up.
+    /// The Cluster's slots are these. Servers that have none left are given up. A slot whose old owner still has commands for it is
+    /// left for another time: they are answered first, or sent on, and nothing overtakes them.
     pub(super) fn arrange(self: &Arc<Self>, ranges: Vec<(u16, u16, Address)>) {
         let state = &mut *self.state.lock();
         let mut slots = vec![None; usize::from(SLOTS)];
@@ -151,6 +135,19 @@ impl Servers {
             if let Some(range) = slots.get_mut(usize::from(first)..=usize::from(last)) {
                 range.fill(Some(peer));
             }
+        }
+        let mut is_left = false;
+        for (slot, (before, now)) in (0..).zip(state.slots.iter().zip(&mut slots)) {
+            if let (Some(before), Some(owner)) = (before, &*now)
+                && before.id != owner.id
+                && before.commands.holds(slot)
+            {
+                *now = Some(before.clone());
+                is_left = true;
+            }
+        }
+        if is_left {
+            self.stale.notify_one();
         }
         let before = std::mem::replace(&mut state.slots, slots);
         let owners: Vec<u32> = {
@@ -172,6 +169,12 @@ impl Servers {
             }
             self.node.runs.lock().remove(&entry.peer.id);
             self.node.health.forget(entry.peer.id);
+        }
+        // What was held back for a server that is away goes where it belongs now.
+        for entry in state.peers.iter().filter(|entry| !entry.peer.commands.is_up()) {
+            for (request, _) in entry.peer.commands.drain() {
+                state.owner(request.slot).unwrap_or(&entry.peer).commands.adopt(request);
+            }
         }
         let has_moved = before.iter().zip(&state.slots).map(|(before, now)| match (before, now) {
             (Some(before), Some(now)) => before.id != now.id,

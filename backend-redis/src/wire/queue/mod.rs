@@ -13,7 +13,7 @@ use bytes::{Bytes, BytesMut};
 use parking_lot::Mutex;
 use redis::Value;
 pub(super) use request::Taken;
-use request::{ASKING, Answer, plain};
+use request::{Answer, plain};
 pub(crate) use request::{Asking, Confirm, Expect, Lost, Redirect, Request, Retry, Subscribing};
 use tokio::sync::Notify;
 
@@ -117,11 +117,7 @@ impl Queue {
     pub(super) fn take(&self, out: &mut BytesMut, max: usize) -> Taken {
         let mut state = self.state.lock();
         let state = &mut *state;
-        let send = |sent: &mut VecDeque<Request>, mut request: Request, out: &mut BytesMut| {
-            request.skip = request.asking;
-            if request.asking {
-                out.extend_from_slice(ASKING);
-            }
+        let send = |sent: &mut VecDeque<Request>, request: Request, out: &mut BytesMut| {
             out.extend_from_slice(&request.bytes);
             sent.push_back(request);
         };
@@ -154,6 +150,21 @@ impl Queue {
         Taken::Bytes
     }
 
+    /// Whether a connection serves the queue.
+    pub(crate) fn is_up(&self) -> bool {
+        self.state.lock().is_up
+    }
+
+    /// Whether a command of a slot is not answered yet, and will be.
+    pub(crate) fn holds(&self, slot: u16) -> bool {
+        let state = self.state.lock();
+        if !state.is_up {
+            return false;
+        }
+        let again = state.again.iter().map(|(request, _)| request);
+        state.waiting.iter().chain(&state.sent).chain(again).any(|request| request.slot == Some(slot))
+    }
+
     /// Takes out all that is not sent, in its order; what was redirected comes first.
     pub(crate) fn drain(&self) -> Vec<(Request, Option<Redirect>)> {
         let mut state = self.state.lock();
@@ -172,9 +183,6 @@ impl Queue {
     pub(super) fn answer(&self, value: Value, redirect: Option<Redirect>) -> Result<(), Unexpected> {
         let mut state = self.state.lock();
         let request = state.sent.front_mut().ok_or(Unexpected)?;
-        if std::mem::take(&mut request.skip) {
-            return Ok(());
-        }
         let goes_on = redirect.is_some() && request.retry != Retry::No && request.hops < MAX_HOPS;
         if goes_on {
             request.redirect = redirect;
@@ -193,7 +201,6 @@ impl Queue {
         if let Some(redirect) = request.redirect.take()
             && let Some(mut request) = state.sent.pop_front()
         {
-            request.asking = false;
             request.hops += 1;
             state.again.push_back((request, redirect));
             self.work.notify_one();

@@ -15,18 +15,11 @@ pub(crate) struct Request {
     pub(crate) retry: Retry,
     /// Where it belongs on a Cluster.
     pub(crate) slot: Option<u16>,
-    /// It is for a slot that is just being moved to the server.
-    pub(crate) asking: bool,
-    /// An answer comes before its own.
-    pub(super) skip: bool,
     /// Where it was sent on to by the first of several answers; the others are still to come.
     pub(super) redirect: Option<Redirect>,
     /// How often it was sent on.
     pub(super) hops: u16,
 }
-
-/// Allows the next command to use a slot that is being moved to the server.
-pub(super) const ASKING: &[u8] = b"*1\r\n$6\r\nASKING\r\n";
 
 /// Where a command belongs that this server did not obey.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,8 +28,6 @@ pub(crate) enum Redirect {
     Load(Vec<Bytes>),
     /// To another server, as everything of its slot: `host:port`.
     Moved(u16, String),
-    /// To another server, this time: `host:port`.
-    Ask(String),
     /// Here or elsewhere, in a moment.
     Later,
 }
@@ -100,17 +91,7 @@ pub(crate) enum Lost {
 impl Request {
     pub(super) fn new(bytes: Bytes, expect: Expect, retry: Retry, slot: Option<u16>) -> (Self, Asking) {
         let (reply, asking) = oneshot::channel();
-        let request = Self {
-            bytes,
-            expect,
-            reply: Some(reply),
-            retry,
-            slot,
-            asking: false,
-            skip: false,
-            redirect: None,
-            hops: 0,
-        };
+        let request = Self { bytes, expect, reply: Some(reply), retry, slot, redirect: None, hops: 0 };
         (request, Asking(asking))
     }
 
