@@ -5,6 +5,10 @@
 struct BehindNginx;
 
 #[cfg(doctest)]
+#[doc = include_str!("../docs/scaling-out.md")]
+struct ScalingOut;
+
+#[cfg(doctest)]
 #[doc = include_str!("../docs/systemd.md")]
 struct Systemd;
 

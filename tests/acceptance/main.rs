@@ -9,3 +9,4 @@ mod cross_origin;
 mod documents;
 mod nginx;
 mod resume;
+mod scaling;

@@ -1,9 +1,11 @@
 //! The app as a process.
 
 use std::{
+    collections::BTreeSet,
     io::{BufRead, BufReader},
     path::Path,
     process::{Child, Command, ExitStatus, Stdio},
+    sync::{Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -49,13 +51,16 @@ impl App {
 
     /// The program of an example, on a free port.
     pub(crate) fn example(name: &str) -> Self {
-        let mut build = Command::new(env!("CARGO"));
-        build.args(["build", "--quiet", "--package", name, "--bin", name]).current_dir(root("."));
-        assert!(build.status().unwrap().success(), "{name} does not build");
+        Self::example_at(name, "127.0.0.1:0", &[])
+    }
+
+    /// The same at an address, with more options.
+    pub(crate) fn example_at(name: &str, address: &str, options: &[&str]) -> Self {
+        build(name);
         // Beside the program of the tests' own, whatever the profile.
         let target = Path::new(env!("CARGO_BIN_EXE_acceptance-app")).parent().unwrap().parent().unwrap();
         let mut command = Command::new(target.join("debug").join(name));
-        Self::spawn(command.args(["--listen", "127.0.0.1:0"]))
+        Self::spawn(command.args(["--listen", address]).args(options))
     }
 
     /// A program that takes the address on which it is to listen as its one argument, and says nothing.
@@ -95,6 +100,18 @@ impl App {
             assert!(Instant::now() < deadline, "the app goes on");
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
+    }
+}
+
+/// Builds an example, once for all tests.
+fn build(name: &str) {
+    static BUILT: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
+    let mut built = BUILT.lock().unwrap_or_else(PoisonError::into_inner);
+    if !built.contains(name) {
+        let mut build = Command::new(env!("CARGO"));
+        build.args(["build", "--quiet", "--package", name, "--bin", name]).current_dir(root("."));
+        assert!(build.status().unwrap().success(), "{name} does not build");
+        built.insert(name.to_owned());
     }
 }
 

@@ -68,6 +68,11 @@ impl WebSocket {
         self.socket.send(Message::text(command)).await.unwrap();
     }
 
+    /// Sends a command where the connection may be gone; false if it is.
+    pub(crate) async fn try_send(&mut self, command: &str) -> bool {
+        self.socket.send(Message::text(command)).await.is_ok()
+    }
+
     /// The next frame; nothing after the last.
     pub(crate) async fn next(&mut self) -> Option<Value> {
         loop {

@@ -5,7 +5,8 @@ import { shot } from "../../../../tests/browser/support.mjs";
 
 /** One window of the chat, used as a person uses it. */
 export class Window {
-  static async open(browser, port, { nick, room = "lobby", ...context }) {
+  /** `place` is a port of this machine, or the address of the page. */
+  static async open(browser, place, { nick, room = "lobby", ...context }) {
     const window = new Window();
     window.context = await browser.newContext({ viewport: { width: 1180, height: 800 }, ...context });
     window.page = await window.context.newPage();
@@ -15,7 +16,8 @@ export class Window {
       // Chromium itself reports each refused connection.
       if (message.type() === "error" && !/WebSocket connection|ERR_/.test(message.text())) window.problems.push(message.text());
     });
-    await window.page.goto(`http://127.0.0.1:${port}/#${encodeURIComponent(room)}`);
+    const url = typeof place === "number" ? `http://127.0.0.1:${place}/` : place;
+    await window.page.goto(`${url}#${encodeURIComponent(room)}`);
     if (nick) {
       await window.page.fill("#welcome input", nick);
       await window.page.press("#welcome input", "Enter");
