@@ -173,3 +173,20 @@ async fn a_stalled_stream_ends_alone() {
     }
     assert!(String::from_utf8_lossy(&rest[rest.len() - 200..]).contains("slow_consumer"));
 }
+
+/// Draining lets readers have what was accepted, for as long as they take it.
+#[tokio::test]
+async fn draining_does_not_wait_for_who_reads_nothing() {
+    let serve: [fn(TcpListener, axum::Router); 2] = [
+        |listener, router| drop(tokio::spawn(Server::new().serve(listener, router))),
+        |listener, router| drop(tokio::spawn(axum::serve(listener, router).into_future())),
+    ];
+    for serve in serve {
+        let mut stalled = stalled(serve).await;
+        fill(&stalled.app).await;
+        let drained = stalled.app.broker.drain(2 * PATIENCE);
+        assert!(timeout(PATIENCE, drained).await.expect("it waits for the reader"));
+        assert_eq!(timeout(PATIENCE, stalled.reasons.recv()).await.unwrap(), Some(CloseKind::SlowConsumer));
+        stalled.app.until("freed", |stats| (stats.connections, stats.subscriptions) == (0, 0)).await;
+    }
+}
