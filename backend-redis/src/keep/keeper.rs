@@ -82,10 +82,12 @@ impl Servers {
 
     /// Readies a connection, then tests it for as long as it is there. Says why it is no good.
     async fn use_connection(&self, peer: &Peer, role: Role, address: &Address) -> Trouble {
-        if role == Role::Pushes
-            && let Err(trouble) = self.renew(peer).await
-        {
-            return trouble;
+        if role == Role::Pushes {
+            // What comes first may follow on what was missed, and that can only be read by the other connection.
+            peer.commands.until_up().await;
+            if let Err(trouble) = self.renew(peer).await {
+                return trouble;
+            }
         }
         self.node.health.set(peer.id, role, true);
         match role {

@@ -32,6 +32,7 @@ pub(crate) struct Queue {
     state: Mutex<State>,
     work: Notify,
     idle: Notify,
+    served: Notify,
     buffer: Option<Buffer>,
 }
 
@@ -64,7 +65,8 @@ impl std::fmt::Debug for State {
 
 impl Queue {
     pub(crate) fn new(buffer: Option<Buffer>) -> Self {
-        Self { state: Mutex::default(), work: Notify::new(), idle: Notify::new(), buffer }
+        let (work, idle, served) = (Notify::new(), Notify::new(), Notify::new());
+        Self { state: Mutex::default(), work, idle, served, buffer }
     }
 
     /// Hands over a command. An error arrives as the answer.
@@ -267,6 +269,18 @@ impl Queue {
         (state.is_up, state.is_expected) = (true, false);
         drop(state);
         self.work.notify_one();
+        self.served.notify_waiters();
+    }
+
+    /// Waits until a connection serves the queue.
+    pub(crate) async fn until_up(&self) {
+        loop {
+            let served = self.served.notified();
+            if self.state.lock().is_up {
+                return;
+            }
+            served.await;
+        }
     }
 
     /// No connection serves the queue any more. What was sent has no answer; what was not waits, where it may.
