@@ -82,8 +82,8 @@ const TRANSPORT: &str = "sse";
 ///
 /// Under [`fanfare_http::Server`] and over HTTP/1.1 a stream takes its connection over from HTTP, so that it has no buffers while it is idle. One
 /// topic's payloads fan-out writes to the socket itself, as to a WebSocket's; where the cursor is each reader's own, a small task does. The
-/// client sees nothing of it but `Connection: close`. Layers that change the response's meaning keep a stream from it; one that wraps
-/// the body alone is not asked.
+/// client sees nothing of it but `Connection: close`. Layers that change the response's meaning keep a stream from it, and
+/// so does one that reads the body in a task of its own. One that wraps the body alone is not asked: to it the body ends at once.
 ///
 /// # Pages of other origins
 ///
