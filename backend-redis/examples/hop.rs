@@ -226,7 +226,7 @@ async fn benchmark(server: &Server, seconds: u32, expected: f64) -> Result<f64, 
     let tag = "{logged.peer}";
     let keys = ["meta", "log", "values", "order"].map(|kind| format!("fanfare:{kind}:{tag}"));
     // An envelope without its payload takes about 50 bytes.
-    let (message, channel) = ("x".repeat(SIZE + 50), format!("fanfare:0:topic:{tag}"));
+    let (message, channel) = ("x".repeat(SIZE + 50), format!("fanfare:db0:topic:{tag}"));
     let all = format!("{run},");
     let count = ((expected * f64::from(seconds)) as u64).max(10_000).to_string();
     let arguments = [

@@ -44,8 +44,8 @@
 //! | `PREFIXvalues:{TOPIC}` | hash: the last value of each key | as `meta` |
 //! | `PREFIXorder:{TOPIC}` | sorted set: the keys by offset | as `meta` |
 //! | `PREFIXid:{TOPIC}:USER:ID` | the position of a `message_id` | the idempotency window |
-//! | `PREFIXDB:topic:{TOPIC}` | channel: messages | |
-//! | `PREFIXDB:node:{ID}`, `PREFIXDB:nodes` | channels: what nodes tell each other, and themselves | |
+//! | `PREFIXdbDB:topic:{TOPIC}` | channel: messages | |
+//! | `PREFIXdbDB:node:{ID}`, `PREFIXdbDB:nodes` | channels: what nodes tell each other, and themselves | |
 //!
 //! Each node has two connections to each server, one for commands and one for subscriptions, however many clients it
 //! serves. A logged publish is one call of one script; publishes of many tasks travel together.

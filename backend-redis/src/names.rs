@@ -15,7 +15,8 @@ use fanfare_core::{
 pub(crate) struct Names {
     /// Before each key.
     keys: String,
-    /// Before each channel: channels know nothing of databases, so the number of the database is part of the name.
+    /// Before each channel: channels know nothing of databases, so the number of the database is part of the name,
+    /// apart from what a prefix may end with.
     channels: String,
 }
 
@@ -41,7 +42,7 @@ pub(crate) enum Channel<'a> {
 
 impl Names {
     pub(crate) fn new(prefix: &str, db: u32) -> Self {
-        Self { keys: prefix.to_owned(), channels: format!("{prefix}{db}:") }
+        Self { keys: prefix.to_owned(), channels: format!("{prefix}db{db}:") }
     }
 
     pub(crate) fn keys(&self, topic: &TopicName) -> Keys {
@@ -223,10 +224,10 @@ mod tests {
     #[test]
     fn globs_escape_what_redis_would_read() {
         let glob = |pattern: &str| names().glob(&TopicPattern::new(pattern).unwrap());
-        assert_eq!(glob("chat.*"), "fanfare:0:topic:{chat.*}");
-        assert_eq!(glob("chat.>"), "fanfare:0:topic:{chat.*}");
-        assert_eq!(glob("a?[b].*"), r"fanfare:0:topic:{a\?\[b\].*}");
-        assert_eq!(glob("{x}.>"), "fanfare:0:topic:{%7Bx%7D.*}");
+        assert_eq!(glob("chat.*"), "fanfare:db0:topic:{chat.*}");
+        assert_eq!(glob("chat.>"), "fanfare:db0:topic:{chat.*}");
+        assert_eq!(glob("a?[b].*"), r"fanfare:db0:topic:{a\?\[b\].*}");
+        assert_eq!(glob("{x}.>"), "fanfare:db0:topic:{%7Bx%7D.*}");
     }
 
     #[test]
@@ -236,5 +237,6 @@ mod tests {
         assert_ne!(a, Names::new("a:", 1).topic(&topic));
         assert_eq!(Names::new("a:", 1).channel(&a), Channel::Foreign);
         assert_eq!(Names::new("b:", 0).channel(&a), Channel::Foreign);
+        assert_ne!(Names::new("app", 11).topic(&topic), Names::new("app1", 1).topic(&topic));
     }
 }

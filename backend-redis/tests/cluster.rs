@@ -56,7 +56,7 @@ impl Harness for OnCluster {
     }
 
     async fn garble(&self, topic: &TopicName) {
-        let channel = format!("{}0:topic:{{{topic}}}", self.prefix);
+        let channel = format!("{}db0:topic:{{{topic}}}", self.prefix);
         self.cluster.tell_all(&["SPUBLISH", &channel, "not a message of ours"]).await;
     }
 

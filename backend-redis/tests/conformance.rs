@@ -78,7 +78,7 @@ impl<K: Kind> Harness for Single<K> {
     }
 
     async fn garble(&self, topic: &TopicName) {
-        let channel = format!("fanfare:0:topic:{{{topic}}}");
+        let channel = format!("fanfare:db0:topic:{{{topic}}}");
         let _: i64 = self.setup.tell(&["PUBLISH", &channel, "not a message of ours"]).await;
     }
 

@@ -188,7 +188,7 @@ async fn output_buffer_kick() {
         sleep(Duration::from_millis(300)).await;
         setup.proxy.half_open(Direction::ToClient);
         let filler = "x".repeat(60_000);
-        let channel = format!("fanfare:0:topic:{{{EPHEMERAL}}}");
+        let channel = format!("fanfare:db0:topic:{{{EPHEMERAL}}}");
         while subscribers(&setup).await > 1 {
             let _: i64 = setup.tell(&["PUBLISH", &channel, &filler]).await;
         }

@@ -64,8 +64,8 @@ async fn foreign_bytes_are_counted_and_no_log_holds_a_secret() {
         .expect("a broker");
     let _subscription = broker.subscribe("t").await.expect("a subscription");
     for _ in 0..50 {
-        let _: i64 = setup.tell(&["PUBLISH", "fanfare:0:topic:{t}", payload]).await;
-        let _: i64 = setup.tell(&["PUBLISH", "fanfare:0:nodes", payload]).await;
+        let _: i64 = setup.tell(&["PUBLISH", "fanfare:db0:topic:{t}", payload]).await;
+        let _: i64 = setup.tell(&["PUBLISH", "fanfare:db0:nodes", payload]).await;
     }
     let deadline = std::time::Instant::now() + PATIENCE;
     while backend.foreign_messages() < 100 {

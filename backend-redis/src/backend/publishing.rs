@@ -55,12 +55,9 @@ impl Running {
         let node = &self.node;
         let channel = node.names.topic(&message.message.topic);
         let (publish, patterns) = self.commands();
-        self.servers.hand_over(&channel, Retry::Held, |peer| {
-            let also = patterns.then_some(channel.as_str());
-            let runs = node.runs(peer.id);
-            let call = log::append(&node.scripts, &node.names, message, retention, &runs, publish, also);
-            (call, Expect::One)
-        })
+        let also = patterns.then_some(channel.as_str());
+        let call = log::append(&node.scripts, &node.names, message, retention, publish, also);
+        self.servers.hand_over(&channel, call, Expect::One, Retry::Held)
     }
 
     /// Sends an ephemeral message to each of its topics: one command, where one server has them all.
@@ -76,10 +73,11 @@ impl Running {
         };
         let send = |channels: &[String]| {
             let commands: Vec<_> = channels.iter().flat_map(commands).collect();
-            self.servers.hand_over(&channels[0], Retry::Held, |_| match commands.as_slice() {
+            let (bytes, expect) = match commands.as_slice() {
                 [command] => (command.clone(), Expect::One),
                 several => (several.concat().into(), Expect::Several(several.len(), Vec::new())),
-            })
+            };
+            self.servers.hand_over(&channels[0], bytes, expect, Retry::Held)
         };
         if self.node.is_cluster() { channels.chunks(1).map(send).collect() } else { vec![send(&channels)] }
     }
@@ -92,7 +90,7 @@ impl Running {
         let names = &self.node.names;
         let channel = to.map_or_else(|| names.all(), |to| names.node(to));
         let publish = command(self.commands().0, [channel.as_bytes(), &frame(self.node.id, bytes)]);
-        let asked = self.servers.hand_over(&channel, Retry::Again, |_| (publish, Expect::One));
+        let asked = self.servers.hand_over(&channel, publish, Expect::One, Retry::Again);
         let limit = self.node.settings.publish_within;
         async move {
             let answer = async { checked(asked.answer().await.map_err(lost)?) };

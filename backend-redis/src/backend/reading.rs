@@ -1,19 +1,18 @@
 //! Reading logs.
 
+use std::{collections::HashSet, sync::Arc};
+
 use fanfare_core::{
     backend::{BackendErrorKind, HistoryQuery, Page},
+    message::Message,
     topic::TopicName,
 };
 
 use super::running::{Running, unexpected};
 use crate::{
     error::Trouble,
-    keep::Peer,
     log::{self, After},
 };
-
-/// How many last values are read at once.
-const VALUES_AT_ONCE: usize = 256;
 
 impl Running {
     pub(super) async fn history(&self, topic: &TopicName, query: HistoryQuery) -> Result<Page, Trouble> {
@@ -27,7 +26,7 @@ impl Running {
 
     async fn page(&self, topic: &TopicName, from: After, limit: usize) -> Result<Page, Trouble> {
         let node = &self.node;
-        let answer = self.call(topic, |_| log::read(&node.scripts, &node.names, topic, from, limit)).await?;
+        let answer = self.call(topic, log::read(&node.scripts, &node.names, topic, from, limit)).await?;
         log::parse_page(answer, from).map_err(unexpected)
     }
 
@@ -46,7 +45,7 @@ impl Running {
             let rest = limit - page.messages.len();
             let mut before = self.page(topic, After::Before(Some(first.offset)), rest).await?;
             if before.epoch != page.epoch {
-                return Err(Trouble::unavailable("the log was replaced while it was read"));
+                return Err(replaced());
             }
             page.more = before.more;
             before.messages.append(&mut page.messages);
@@ -55,23 +54,37 @@ impl Running {
         Ok(page)
     }
 
+    /// Answers are bounded; what is written meanwhile comes with a later one, and then counts.
     async fn latest(&self, topic: &TopicName) -> Result<Page, Trouble> {
         let node = &self.node;
-        let mut values = Vec::new();
-        let mut skip = 0;
+        let (mut values, mut after, mut epoch) = (Vec::new(), 0, None);
         loop {
-            let call = |_: &Peer| log::latest(&node.scripts, &node.names, topic, skip, VALUES_AT_ONCE);
-            let answer = self.call(topic, call).await?;
-            let (mut page, count) = log::parse_latest(answer).map_err(unexpected)?;
+            let answer = self.call(topic, log::latest(&node.scripts, &node.names, topic, after)).await?;
+            let (mut page, through) = log::parse_latest(answer).map_err(unexpected)?;
+            if *epoch.get_or_insert(page.epoch) != page.epoch {
+                return Err(replaced());
+            }
             values.append(&mut page.messages);
-            skip += count;
-            if count < VALUES_AT_ONCE {
-                // One that was written meanwhile may have been read twice.
-                values.sort_by_key(|message| message.position().map(|position| position.offset));
-                values.dedup_by_key(|message| message.position());
-                page.messages = values;
-                return Ok(page);
+            match through {
+                Some(through) => after = through,
+                None => {
+                    page.messages = newest_of_each_key(values);
+                    return Ok(page);
+                }
             }
         }
     }
+}
+
+/// Values in the order in which they were written.
+fn newest_of_each_key(mut values: Vec<Arc<Message>>) -> Vec<Arc<Message>> {
+    let mut keys = HashSet::new();
+    values.reverse();
+    values.retain(|message| message.key().is_none_or(|key| keys.insert(key.to_owned())));
+    values.reverse();
+    values
+}
+
+fn replaced() -> Trouble {
+    Trouble::unavailable("the log was replaced while it was read")
 }

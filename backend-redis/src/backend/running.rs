@@ -2,7 +2,6 @@
 
 use std::sync::{Arc, atomic::AtomicU64};
 
-use bytes::Bytes;
 use fanfare_core::{
     backend::{BackendErrorKind, Ingress},
     topic::TopicName,
@@ -18,11 +17,11 @@ use tokio_util::{
 use super::RedisBackend;
 use crate::{
     error::Trouble,
-    keep::{Health, Node, Peer, Servers, lost, within},
+    keep::{Health, Node, Servers, lost, within},
     log,
     receive::{Interests, Lanes, Pushed},
     settings::Topology,
-    wire::{Expect, Retry, value},
+    wire::{Expect, Packed, Retry, value},
 };
 
 /// What lives from start to shutdown.
@@ -44,7 +43,7 @@ impl Running {
             settings: backend.settings.clone(),
             names: backend.names.clone(),
             scripts: backend.scripts.clone(),
-            health: Health::new(ingress.clone(), backend.state.clone()),
+            health: Health::new(ingress.clone(), lanes.clone(), backend.state.clone()),
             pushed: Pushed::new(
                 matches!(backend.settings.topology, Topology::Cluster(_)),
                 backend.names.clone(),
@@ -89,13 +88,9 @@ impl Running {
     }
 
     /// Calls a script that stores nothing of a message.
-    pub(super) async fn call(
-        &self,
-        topic: &TopicName,
-        command: impl FnOnce(&Peer) -> Bytes,
-    ) -> Result<Value, Trouble> {
+    pub(super) async fn call(&self, topic: &TopicName, packed: Packed) -> Result<Value, Trouble> {
         let channel = self.node.names.topic(topic);
-        let asked = self.servers.hand_over(&channel, Retry::Again, |peer| (command(peer), Expect::One));
+        let asked = self.servers.hand_over(&channel, packed, Expect::One, Retry::Again);
         let answer = async { checked(asked.answer().await.map_err(lost)?) };
         within(self.node.settings.publish_within, answer).await
     }
@@ -107,12 +102,10 @@ async fn reopen(node: Arc<Node>, servers: Arc<Servers>) {
         sleep(log::REOPENED_EVERY).await;
         for (name, retention) in node.interests.wanted().topics {
             let Some(retention) = retention else { continue };
-            let open = |peer: &Peer| {
-                let call = log::open(&node.scripts, &node.names, &name, &retention, &node.runs(peer.id));
-                (call, Expect::One)
-            };
+            let open = log::open(&node.scripts, &node.names, &name, &retention);
             // Another time, if not now: a log is remembered for longer than this.
-            let _ = servers.hand_over(&node.names.topic(&name), Retry::Again, open).answer().await;
+            let _ =
+                servers.hand_over(&node.names.topic(&name), open, Expect::One, Retry::Again).answer().await;
         }
     }
 }

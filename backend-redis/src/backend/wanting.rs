@@ -12,7 +12,7 @@ use tokio::time::sleep;
 use super::running::{Running, checked, unexpected};
 use crate::{
     error::Trouble,
-    keep::{Peer, lost, within},
+    keep::{lost, within},
     log,
     wire::{Confirm, Subscribing},
 };
@@ -58,8 +58,7 @@ impl Running {
                 node.interests.want(interest);
                 self.change(self.topic_channel(true), node.names.topic(name)).await?;
                 let Some(retention) = retention else { return Ok(None) };
-                let open =
-                    |peer: &Peer| log::open(&node.scripts, &node.names, name, retention, &node.runs(peer.id));
+                let open = log::open(&node.scripts, &node.names, name, retention);
                 let position = log::parse_position(&self.call(name, open).await?).map_err(unexpected)?;
                 Ok(Some(position))
             }

@@ -7,7 +7,7 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use super::Role;
-use crate::error::Trouble;
+use crate::{error::Trouble, receive::Lanes};
 
 /// What is known of all connections together.
 #[derive(Clone, Debug, Default)]
@@ -20,6 +20,7 @@ pub(crate) struct Status {
 /// Collects the state of all connections, and says it to the core.
 pub(crate) struct Health {
     ingress: Ingress,
+    lanes: Lanes,
     links: Mutex<Links>,
     status: watch::Sender<Status>,
     state: watch::Sender<BackendState>,
@@ -34,8 +35,8 @@ struct Links {
 }
 
 impl Health {
-    pub(crate) fn new(ingress: Ingress, state: watch::Sender<BackendState>) -> Self {
-        Self { ingress, links: Mutex::default(), status: watch::Sender::default(), state }
+    pub(crate) fn new(ingress: Ingress, lanes: Lanes, state: watch::Sender<BackendState>) -> Self {
+        Self { ingress, lanes, links: Mutex::default(), status: watch::Sender::default(), state }
     }
 
     pub(crate) fn watch(&self) -> watch::Receiver<Status> {
@@ -92,6 +93,10 @@ impl Health {
         });
         if has_changed {
             self.state.send_replace(if is_up { BackendState::Up } else { BackendState::Down });
+        }
+        if has_changed {
+            // What came before an outage is not given after it.
+            self.lanes.clear();
         }
         // Told under the lock, so that the core hears changes in their order.
         if has_changed && links.is_started && !links.is_over {

@@ -31,6 +31,10 @@ impl Servers {
                 ping_every: node.settings.ping_every,
                 answer_within: node.settings.answer_within,
                 load: node.scripts.load(),
+                runs: {
+                    let (servers, peer) = (self.clone(), peer.id);
+                    Box::new(move || servers.node.runs(peer))
+                },
                 redirect: node.is_cluster().then(|| {
                     let (servers, peer) = (self.clone(), peer.clone());
                     Box::new(move || servers.redirect(&peer)) as Box<dyn Fn() + Send + Sync>

@@ -9,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
 use fanfare_core::backend::NodeId;
 use parking_lot::Mutex;
 use tokio::time::timeout;
@@ -16,7 +17,7 @@ use tokio::time::timeout;
 use super::Health;
 use crate::{
     error::Trouble,
-    log::{Runs, Scripts},
+    log::Scripts,
     names::Names,
     receive::{Interests, Lanes, Pushed},
     settings::{Settings, Topology},
@@ -48,15 +49,12 @@ impl Node {
         self.probes.fetch_add(1, Ordering::Relaxed) + 1
     }
 
-    pub(crate) fn runs(&self, peer: u32) -> Runs {
+    /// The run of a server, and those of all that are up, with commas: two arguments as they are sent.
+    pub(crate) fn runs(&self, peer: u32) -> Bytes {
         let runs = self.runs.lock();
-        let this = runs.get(&peer).cloned().unwrap_or_default();
-        let mut all = String::with_capacity(runs.len() * 41);
-        for run in runs.values() {
-            all.push_str(run);
-            all.push(',');
-        }
-        Runs { this, all }
+        let this = runs.get(&peer).map_or("", String::as_str);
+        let all: String = runs.values().flat_map(|run| [run, ","]).collect();
+        [this, &all].map(|text| format!("${}\r\n{text}\r\n", text.len())).concat().into()
     }
 }
 

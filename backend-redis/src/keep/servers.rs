@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -11,7 +10,7 @@ use super::{Node, Peer, Role};
 use crate::{
     names::{SLOTS, slot},
     settings::Address,
-    wire::{Asking, Confirm, Expect, Redirect, Retry, Subscribing},
+    wire::{Asking, Confirm, Expect, Packed, Redirect, Retry, Subscribing},
 };
 
 /// The servers of one node, with the tasks that keep their connections.
@@ -56,14 +55,14 @@ impl Servers {
     pub(crate) fn hand_over(
         &self,
         key: &str,
+        packed: impl Into<Packed>,
+        expect: Expect,
         retry: Retry,
-        command: impl FnOnce(&Peer) -> (Bytes, Expect),
     ) -> Asking {
         let state = self.state.lock();
         let slot = (!state.slots.is_empty()).then(|| slot(key));
         let Some(peer) = state.owner(slot) else { return Asking::nobody() };
-        let (bytes, expect) = command(peer);
-        peer.commands.hand_over(bytes, expect, retry, slot)
+        peer.commands.hand_over(packed, expect, retry, slot)
     }
 
     /// Changes a subscription.

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use bytes::Bytes;
 use fanfare_core::{
     backend::{Accepted, Outgoing, Retention, envelope::Envelope},
     message::{Epoch, Position},
@@ -13,7 +12,10 @@ use redis::Value;
 use super::Scripts;
 use crate::{
     names::Names,
-    wire::value::{self, Unexpected},
+    wire::{
+        Packed,
+        value::{self, Unexpected},
+    },
 };
 
 /// A log is remembered at least this long after it was last written to or opened, and one that
@@ -24,14 +26,8 @@ const VALUES_REMEMBERED: Duration = Duration::from_secs(30 * 24 * 3600);
 /// How often a log that somebody listens to, but nobody writes to, is opened anew, so that it is remembered.
 pub(crate) const REOPENED_EVERY: Duration = Duration::from_secs(6 * 3600);
 
-/// Which runs of servers are known.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Runs {
-    /// That of the server which is asked.
-    pub(crate) this: String,
-    /// Those of all servers that are up, with commas.
-    pub(crate) all: String,
-}
+/// The largest number that the server and its scripts take for what it is.
+const MOST: u64 = 1 << 50;
 
 /// The call that appends a message.
 pub(crate) fn append(
@@ -39,10 +35,9 @@ pub(crate) fn append(
     names: &Names,
     outgoing: &Outgoing,
     retention: Retention,
-    runs: &Runs,
     publish: &str,
     also_to: Option<&str>,
-) -> Bytes {
+) -> Packed {
     let message = &outgoing.message;
     let topic = &message.topic;
     let keys = names.keys(topic);
@@ -58,23 +53,22 @@ pub(crate) fn append(
     let numbers = [
         Epoch::random().value(),
         size as u64,
-        history.messages as u64,
-        history.bytes as u64,
+        (history.messages as u64).min(MOST),
+        (history.bytes as u64).min(MOST),
         ms(history.ttl),
         remembered(&retention),
         ms(history.idempotency_window),
-        retention.latest_keys as u64,
+        // Without a key there is no last value.
+        if message.key.is_some() { (retention.latest_keys as u64).min(MOST) } else { 0 },
     ]
     .map(|number| number.to_string());
     let [epoch, size, messages, bytes, ttl, keep, window, values] = numbers.each_ref().map(|n| n.as_bytes());
     let (envelope, channel) = (Envelope::encode(outgoing), names.topic(topic));
-    let mut arguments: Vec<&[u8]> = vec![
+    let arguments: [&[u8]; 13] = [
         &envelope,
         channel.as_bytes(),
         publish.as_bytes(),
         epoch,
-        runs.this.as_bytes(),
-        runs.all.as_bytes(),
         size,
         messages,
         bytes,
@@ -82,33 +76,18 @@ pub(crate) fn append(
         keep,
         window,
         values,
+        message.key.as_deref().unwrap_or_default().as_bytes(),
+        also_to.unwrap_or_default().as_bytes(),
     ];
-    // Without a key there is no last value; the place is needed where something follows.
-    match &message.key {
-        Some(key) => arguments.push(key.as_bytes()),
-        None if also_to.is_some() => {
-            arguments[12] = b"0";
-            arguments.push(b"");
-        }
-        None => {}
-    }
-    arguments.extend(also_to.map(str::as_bytes));
-    scripts.publish.call(&all_keys, &arguments)
+    scripts.publish.call_with_runs(&all_keys, &arguments)
 }
 
 /// The call that says where a log ends, and begins one where there is none.
-pub(crate) fn open(
-    scripts: &Scripts,
-    names: &Names,
-    topic: &TopicName,
-    retention: &Retention,
-    runs: &Runs,
-) -> Bytes {
+pub(crate) fn open(scripts: &Scripts, names: &Names, topic: &TopicName, retention: &Retention) -> Packed {
     let keys = names.keys(topic);
     let keys = [&keys.meta, &keys.log, &keys.values, &keys.order].map(|key| key.as_bytes());
     let (epoch, keep) = (Epoch::random().value().to_string(), remembered(retention).to_string());
-    let arguments = [epoch.as_bytes(), runs.this.as_bytes(), runs.all.as_bytes(), keep.as_bytes()];
-    scripts.open.call(&keys, &arguments)
+    scripts.open.call_with_runs(&keys, &[epoch.as_bytes(), keep.as_bytes()])
 }
 
 /// How long a log is remembered: milliseconds.
@@ -119,7 +98,7 @@ fn remembered(retention: &Retention) -> u64 {
 
 /// Milliseconds, at least one, and no more than a script can count exactly.
 fn ms(time: Duration) -> u64 {
-    u64::try_from(time.as_millis()).unwrap_or(u64::MAX).clamp(1, 1 << 50)
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX).clamp(1, MOST)
 }
 
 /// The answer of [`append`].

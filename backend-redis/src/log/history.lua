@@ -38,20 +38,19 @@ if first then
   end
 end
 
-local entries, bytes, more = {}, 0, 0
+-- How many are read at once follows from their size: what goes beyond the answer is not even read.
+local entries, bytes, more, step = {}, 0, 0, 1
 local limit, room, from = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[2])
 local forward = ARGV[1] == 'after'
 if newest and floor < newest then
   if forward then from = math.max(from, floor) + 1 elseif from < 0 or from > newest then from = newest else from = from - 1 end
-  while #entries < limit and bytes < room do
-    local count = math.min(limit - #entries, 64)
+  while #entries < limit and bytes < room and (forward and from <= newest or not forward and from > floor) do
+    local count = math.min(limit - #entries, step)
     local batch
     if forward then
       batch = redis.call('XRANGE', KEYS[2], text(from), '+', 'COUNT', count)
-    elseif from > floor then
-      batch = redis.call('XREVRANGE', KEYS[2], text(from), text(floor + 1), 'COUNT', count)
     else
-      batch = {}
+      batch = redis.call('XREVRANGE', KEYS[2], text(from), text(floor + 1), 'COUNT', count)
     end
     for _, entry in ipairs(batch) do
       if bytes < room then
@@ -62,6 +61,7 @@ if newest and floor < newest then
       end
     end
     if #batch < count then break end
+    step = math.max(1, math.min(64, math.ceil((room - bytes) * #entries / math.max(bytes, 1))))
   end
   if forward and from <= newest or not forward and from > floor then more = 1 end
 end

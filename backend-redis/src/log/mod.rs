@@ -4,6 +4,6 @@ mod append;
 mod read;
 mod scripts;
 
-pub(crate) use append::{REOPENED_EVERY, Runs, append, open, parse_accepted, parse_position};
+pub(crate) use append::{REOPENED_EVERY, append, open, parse_accepted, parse_position};
 pub(crate) use read::{After, latest, parse_latest, parse_page, read};
 pub(crate) use scripts::Scripts;

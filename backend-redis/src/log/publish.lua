@@ -1,8 +1,8 @@
 -- Puts a message into the log of its topic, and gives it to everybody who is subscribed: one step.
 -- KEYS  1 what is known of the log  2 the log  3 last values  4 their keys by offset  5 the message_id, where there is one
--- ARGV  1 message  2 channel  3 PUBLISH or SPUBLISH  4 an epoch that no log has had  5 this run of the server
---       6 runs of all servers that are up  7 size  8 messages, 9 bytes, 10 ms to retain  11 ms to remember the log
---       12 ms to remember the message_id  13 last values to retain  14 the message's key, where there is one  15 a channel of all servers
+-- ARGV  1 message  2 channel  3 PUBLISH or SPUBLISH  4 an epoch that no log has had  5 size  6 messages, 7 bytes, 8 ms to retain
+--       9 ms to remember the log  10 ms to remember the message_id  11 last values to retain; 0 for a message without a key
+--       12 the message's key  13 a channel of all servers, or nothing  14 this run of the server  15 runs of all servers that are up
 local function text(number) return string.format('%.0f', number) end
 
 if KEYS[5] then
@@ -18,35 +18,40 @@ if not epoch then
   -- There was no log, or it was lost: nothing of it may pass for the new one.
   epoch, last, sum, till = ARGV[4], 0, 0, 0
   redis.call('DEL', KEYS[2], KEYS[3], KEYS[4])
-elseif held[4] ~= ARGV[5] and not string.find(ARGV[6], held[4], 1, true) then
+elseif held[4] ~= ARGV[14] and not string.find(ARGV[15], held[4], 1, true) then
   -- The server that wrote last is gone, perhaps with the end of the log: what nobody can know is a hole,
   -- twice as large as the core takes for one of unknown size (2^32), for the offsets that were lost count, too.
   last, till = last + 8589934592, 0
   redis.call('DEL', KEYS[2])
 end
 
-local offset, ttl, values = last + 1, tonumber(ARGV[10]), tonumber(ARGV[13])
-local keyed = values > 0 and ARGV[14]
+local offset, ttl, values = last + 1, tonumber(ARGV[8]), tonumber(ARGV[11])
+local keyed = values > 0
 -- Whatever stands in the way is found before anything is written.
 if keyed then
   redis.call('HEXISTS', KEYS[3], '')
   redis.call('ZCARD', KEYS[4])
 end
 -- An entry's number is its offset and its time; `s` is the size of all that was written before it.
-redis.call('XADD', KEYS[2], 'MAXLEN', ARGV[8], text(offset) .. '-' .. text(now), 's', text(sum), 'm', ARGV[1])
-sum = sum + ARGV[7]
+redis.call('XADD', KEYS[2], 'MAXLEN', ARGV[6], text(offset) .. '-' .. text(now), 's', text(sum), 'm', ARGV[1])
+sum = sum + ARGV[5]
 while true do
   local head = redis.call('XRANGE', KEYS[2], '-', '+', 'COUNT', 1)[1]
   local number, at = string.match(head[1], '^(%d+)-(%d+)$')
-  local fits = sum - head[2][2] <= tonumber(ARGV[9]) and tonumber(at) > now - ttl
-  if fits or tonumber(number) >= offset then break end
+  local fits = sum - head[2][2] <= tonumber(ARGV[7]) and tonumber(at) > now - ttl
+  if tonumber(number) >= offset then
+    -- Whatever was there before may have taken its time to live along.
+    if redis.call('PTTL', KEYS[2]) < 0 then till = 0 end
+    break
+  end
+  if fits then break end
   redis.call('XTRIM', KEYS[2], 'MINID', text(number + 1))
 end
 
 local place = epoch .. ':' .. text(offset) .. ':' .. text(last) .. ';'
 if keyed then
-  redis.call('HSET', KEYS[3], ARGV[14], place .. ARGV[1])
-  redis.call('ZADD', KEYS[4], text(offset), ARGV[14])
+  redis.call('HSET', KEYS[3], ARGV[12], place .. ARGV[1])
+  redis.call('ZADD', KEYS[4], text(offset), ARGV[12])
   local count = redis.call('ZCARD', KEYS[4])
   if count == 1 then till = 0 end
   if count > values then
@@ -60,17 +65,17 @@ end
 -- What is no longer written to goes by itself; that is not said anew with each message.
 local renew = till - now < ttl
 if renew then till = now + 2 * ttl end
-redis.call('HSET', KEYS[1], 'epoch', epoch, 'last', text(offset), 'sum', text(sum), 'run', ARGV[5],
-  'until', text(till), 'ttl', ARGV[10])
+redis.call('HSET', KEYS[1], 'epoch', epoch, 'last', text(offset), 'sum', text(sum), 'run', ARGV[14],
+  'until', text(till), 'ttl', ARGV[8])
 if renew then
   redis.call('PEXPIRE', KEYS[2], text(2 * ttl))
   for index = 1, 4 do
-    if index ~= 2 then redis.call('PEXPIRE', KEYS[index], ARGV[11]) end
+    if index ~= 2 then redis.call('PEXPIRE', KEYS[index], ARGV[9]) end
   end
 end
 
 local position = epoch .. ':' .. text(offset)
-if KEYS[5] then redis.call('SET', KEYS[5], position, 'PX', ARGV[12]) end
+if KEYS[5] then redis.call('SET', KEYS[5], position, 'PX', ARGV[10]) end
 redis.call(ARGV[3], ARGV[2], place .. ARGV[1])
-if ARGV[15] then redis.call('PUBLISH', ARGV[15], place .. ARGV[1]) end
+if ARGV[13] ~= '' then redis.call('PUBLISH', ARGV[13], place .. ARGV[1]) end
 return {position, 0}

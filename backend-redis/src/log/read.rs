@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use fanfare_core::{
     backend::{Page, envelope::Envelope},
     message::{Epoch, LogPlace, Message, Position},
@@ -13,11 +12,17 @@ use redis::Value;
 use super::Scripts;
 use crate::{
     names::Names,
-    wire::value::{self, Unexpected},
+    wire::{
+        Packed,
+        value::{self, Unexpected},
+    },
 };
 
 /// How much one answer holds, the message that goes beyond included: bytes.
 const PAGE_BYTES: usize = 1 << 20;
+
+/// How many last values one answer holds.
+const VALUES_AT_ONCE: usize = 256;
 
 /// Where a page begins.
 #[derive(Clone, Copy, Debug)]
@@ -27,7 +32,7 @@ pub(crate) enum After {
 }
 
 /// The call that reads a part of a log.
-pub(crate) fn read(scripts: &Scripts, names: &Names, topic: &TopicName, from: After, limit: usize) -> Bytes {
+pub(crate) fn read(scripts: &Scripts, names: &Names, topic: &TopicName, from: After, limit: usize) -> Packed {
     let keys = names.keys(topic);
     let (direction, offset) = match from {
         After::After(offset) => ("after", offset.to_string()),
@@ -39,18 +44,12 @@ pub(crate) fn read(scripts: &Scripts, names: &Names, topic: &TopicName, from: Af
     scripts.history.call(&[keys.meta.as_bytes(), keys.log.as_bytes()], &arguments)
 }
 
-/// The call that reads last values.
-pub(crate) fn latest(
-    scripts: &Scripts,
-    names: &Names,
-    topic: &TopicName,
-    skip: usize,
-    limit: usize,
-) -> Bytes {
+/// The call that reads the last values that were written after an offset.
+pub(crate) fn latest(scripts: &Scripts, names: &Names, topic: &TopicName, after: u64) -> Packed {
     let keys = names.keys(topic);
     let keys = [&keys.meta, &keys.values, &keys.order].map(|key| key.as_bytes());
-    let (skip, limit) = (skip.to_string(), limit.to_string());
-    scripts.latest.call(&keys, &[skip.as_bytes(), limit.as_bytes()])
+    let (after, limit, bytes) = (after.to_string(), VALUES_AT_ONCE.to_string(), PAGE_BYTES.to_string());
+    scripts.latest.call(&keys, &[&after, &limit, &bytes].map(|argument| argument.as_bytes()))
 }
 
 /// The answer of [`read`], in the log's order.
@@ -83,17 +82,20 @@ fn message(entry: Value, epoch: Epoch) -> Result<Arc<Message>, Unexpected> {
     envelope.at(place).into_message().map_err(|_| Unexpected)
 }
 
-/// The answer of [`latest`], and how many keys there were.
-pub(crate) fn parse_latest(answer: Value) -> Result<(Page, usize), Unexpected> {
+/// The answer of [`latest`], and the offset after which there may be more.
+pub(crate) fn parse_latest(answer: Value) -> Result<(Page, Option<u64>), Unexpected> {
     let answer = value::array(answer).ok_or(Unexpected)?;
-    let Ok([epoch, last, values]) = <[Value; 3]>::try_from(answer) else { return Err(Unexpected) };
+    let Ok([epoch, last, through, values]) = <[Value; 4]>::try_from(answer) else { return Err(Unexpected) };
     let number = |value: &Value| value::number(value).ok_or(Unexpected);
     let (epoch, last) = (Epoch::new(number(&epoch)?), number(&last)?);
+    let through = match value::text(&through) {
+        Some("") => None,
+        _ => Some(number(&through)?),
+    };
     let values = value::array(values).ok_or(Unexpected)?;
-    let count = values.len();
     let messages = values.into_iter().filter_map(value::bytes).map(|bytes| {
         let envelope = Envelope::decode(bytes.into()).map_err(|_| Unexpected)?;
         envelope.into_message().map_err(|_| Unexpected)
     });
-    Ok((Page::new(epoch, last, last, messages.collect::<Result<_, _>>()?, false), count))
+    Ok((Page::new(epoch, last, last, messages.collect::<Result<_, _>>()?, false), through))
 }

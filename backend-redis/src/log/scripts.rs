@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use crate::wire::command;
+use crate::wire::{Packed, command};
 
 /// A script.
 #[derive(Debug)]
@@ -46,9 +46,18 @@ impl Script {
     }
 
     /// A call by the script's hash.
-    pub(crate) fn call<'a>(&self, keys: &[&'a [u8]], arguments: &[&'a [u8]]) -> Bytes {
+    pub(crate) fn call<'a>(&self, keys: &[&'a [u8]], arguments: &[&'a [u8]]) -> Packed {
+        self.pack(keys, arguments, &[]).into()
+    }
+
+    /// A call whose last arguments are the runs of the servers that are up when it is sent.
+    pub(crate) fn call_with_runs<'a>(&self, keys: &[&'a [u8]], arguments: &[&'a [u8]]) -> Packed {
+        Packed::without_runs(self.pack(keys, arguments, &[b"", b""]))
+    }
+
+    fn pack<'a>(&self, keys: &[&'a [u8]], arguments: &[&'a [u8]], more: &[&'a [u8]]) -> Bytes {
         let count = keys.len().to_string();
         let head = [self.hash.as_bytes(), count.as_bytes()];
-        command("EVALSHA", head.iter().chain(keys).chain(arguments))
+        command("EVALSHA", head.iter().chain(keys).chain(arguments).chain(more))
     }
 }

@@ -162,7 +162,7 @@ mod tests {
         for text in ["chat.*", "chat.>", ">"] {
             interests.want(&pattern(text));
         }
-        let (chat, all): (Arc<str>, Arc<str>) = ("p:0:topic:{chat.*}".into(), "p:0:topic:{*}".into());
+        let (chat, all): (Arc<str>, Arc<str>) = ("p:db0:topic:{chat.*}".into(), "p:db0:topic:{*}".into());
         interests.glob(&chat, true);
         interests.glob(&all, true);
         let takes = |name: &str| {

@@ -34,6 +34,8 @@ pub(crate) struct Watch {
     pub(crate) answer_within: Duration,
     /// What makes the scripts known, where a command was answered with `NOSCRIPT`.
     pub(crate) load: Vec<Bytes>,
+    /// Two arguments of scripts: which run of a server this one is, and those of all servers that are up.
+    pub(crate) runs: Box<dyn Fn() -> Bytes + Send + Sync>,
     /// Has commands redirected that do not belong to this server. Only a Cluster's server says so.
     pub(crate) redirect: Option<Box<dyn Fn() + Send + Sync>>,
 }
@@ -65,7 +67,7 @@ pub(crate) async fn run(
     let writing = async {
         let mut out = BytesMut::new();
         loop {
-            match (queue.take(&mut out, MAX_WRITE), &watch.redirect) {
+            match (queue.take(&mut out, MAX_WRITE, &(watch.runs)()), &watch.redirect) {
                 (Taken::Redirects { later }, Some(redirect)) if out.is_empty() => {
                     if later {
                         sleep(LATER).await;

@@ -18,7 +18,7 @@ pub(crate) mod value;
 pub(crate) use connection::{Connection, connect};
 pub(crate) use handshake::{Hello, greet};
 pub(crate) use link::{Pushes, Watch, run};
-pub(crate) use queue::{Asking, Confirm, Expect, Lost, Queue, Redirect, Retry, Subscribing};
+pub(crate) use queue::{Asking, Confirm, Expect, Lost, Packed, Queue, Redirect, Retry, Subscribing};
 
 use bytes::Bytes;
 

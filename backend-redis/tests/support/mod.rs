@@ -3,6 +3,7 @@
 
 pub mod cluster;
 pub mod law;
+pub mod raw;
 
 use fanfare_core::topic::TopicName;
 use fanfare_redis::{RedisBackend, RedisBuilder};

@@ -119,6 +119,11 @@ impl Lanes {
         self.shared.ingress.lost(Some(topic));
     }
 
+    /// Drops all that waits. What is under way has been given.
+    pub(crate) fn clear(&self) {
+        self.shared.state.lock().clear();
+    }
+
     async fn run(&self, lane: u64, first: Option<Delivery>) {
         if let Some(first) = first {
             first.await;
@@ -236,6 +241,15 @@ impl State {
             self.bytes -= size(incoming);
         }
         Some(entry)
+    }
+
+    fn clear(&mut self) {
+        for lane in self.lanes.values_mut() {
+            // What is under way elsewhere is still waited for.
+            lane.entries.retain(|entry| matches!(entry, Entry::Joined(_)));
+            lane.messages = 0;
+        }
+        (self.messages, self.bytes) = (0, 0);
     }
 
     /// Nothing is under way any more: ends the lane if nothing waits in it. False where something does.

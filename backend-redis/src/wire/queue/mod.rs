@@ -14,7 +14,7 @@ use parking_lot::Mutex;
 use redis::Value;
 pub(super) use request::Taken;
 use request::{Answer, plain};
-pub(crate) use request::{Asking, Confirm, Expect, Lost, Redirect, Request, Retry, Subscribing};
+pub(crate) use request::{Asking, Confirm, Expect, Lost, Packed, Redirect, Request, Retry, Subscribing};
 use tokio::sync::Notify;
 
 use super::value::Unexpected;
@@ -70,8 +70,14 @@ impl Queue {
     }
 
     /// Hands over a command. An error arrives as the answer.
-    pub(crate) fn hand_over(&self, bytes: Bytes, expect: Expect, retry: Retry, slot: Option<u16>) -> Asking {
-        let (request, asking) = Request::new(bytes, expect, retry, slot);
+    pub(crate) fn hand_over(
+        &self,
+        packed: impl Into<Packed>,
+        expect: Expect,
+        retry: Retry,
+        slot: Option<u16>,
+    ) -> Asking {
+        let (request, asking) = Request::new(packed.into(), expect, retry, slot);
         self.adopt(request);
         asking
     }
@@ -115,12 +121,15 @@ impl Queue {
         self.work.notified().await;
     }
 
-    /// Takes what is to be sent, up to a number of bytes; it counts as sent from now on.
-    pub(super) fn take(&self, out: &mut BytesMut, max: usize) -> Taken {
+    /// Takes what is to be sent, up to a number of bytes; it counts as sent from now on. Where the runs of servers belong, these are put in.
+    pub(super) fn take(&self, out: &mut BytesMut, max: usize, runs: &[u8]) -> Taken {
         let mut state = self.state.lock();
         let state = &mut *state;
         let send = |sent: &mut VecDeque<Request>, request: Request, out: &mut BytesMut| {
             out.extend_from_slice(&request.bytes);
+            if request.needs_runs {
+                out.extend_from_slice(runs);
+            }
             sent.push_back(request);
         };
         while let Some(request) = state.urgent.pop_front() {

@@ -6,9 +6,18 @@ use bytes::Bytes;
 use redis::Value;
 use tokio::sync::oneshot;
 
+/// A command's bytes.
+pub(crate) struct Packed {
+    bytes: Bytes,
+    /// The runs of servers come at the end, as they are known when it is sent: between handing over and sending, a server
+    /// may have been replaced by another one.
+    needs_runs: bool,
+}
+
 /// A command.
 pub(crate) struct Request {
     pub(crate) bytes: Bytes,
+    pub(super) needs_runs: bool,
     pub(crate) expect: Expect,
     /// Who waits for the answer.
     pub(crate) reply: Option<oneshot::Sender<Answer>>,
@@ -88,10 +97,28 @@ pub(crate) enum Lost {
     Unanswered,
 }
 
+impl Packed {
+    /// A command whose last two arguments are empty: the runs of servers take their place.
+    pub(crate) fn without_runs(mut bytes: Bytes) -> Self {
+        const EMPTY: &[u8] = b"$0\r\n\r\n$0\r\n\r\n";
+        debug_assert!(bytes.ends_with(EMPTY), "two empty arguments");
+        bytes.truncate(bytes.len() - EMPTY.len());
+        Self { bytes, needs_runs: true }
+    }
+}
+
+impl From<Bytes> for Packed {
+    fn from(bytes: Bytes) -> Self {
+        Self { bytes, needs_runs: false }
+    }
+}
+
 impl Request {
-    pub(super) fn new(bytes: Bytes, expect: Expect, retry: Retry, slot: Option<u16>) -> (Self, Asking) {
+    pub(super) fn new(packed: Packed, expect: Expect, retry: Retry, slot: Option<u16>) -> (Self, Asking) {
         let (reply, asking) = oneshot::channel();
-        let request = Self { bytes, expect, reply: Some(reply), retry, slot, redirect: None, hops: 0 };
+        let Packed { bytes, needs_runs } = packed;
+        let reply = Some(reply);
+        let request = Self { bytes, needs_runs, expect, reply, retry, slot, redirect: None, hops: 0 };
         (request, Asking(asking))
     }
 
@@ -120,7 +147,7 @@ impl Asking {
 
 /// A command of the connection itself.
 pub(super) fn plain(bytes: Bytes) -> Request {
-    let (mut request, _) = Request::new(bytes, Expect::One, Retry::No, None);
+    let (mut request, _) = Request::new(bytes.into(), Expect::One, Retry::No, None);
     request.reply = None;
     request
 }

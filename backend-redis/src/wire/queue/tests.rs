@@ -6,7 +6,7 @@ use super::*;
 
 fn sent(queue: &Queue) -> Vec<u8> {
     let mut out = BytesMut::new();
-    let _ = queue.take(&mut out, 1 << 16);
+    let _ = queue.take(&mut out, 1 << 16, b"(runs)");
     out.to_vec()
 }
 
@@ -83,7 +83,7 @@ fn what_was_redirected_is_taken_out_in_its_order() {
     let _d = publish(&queue, "d");
     assert_eq!(sent(&queue), b"", "c is still on its way");
     queue.answer(Value::Nil, Some(Redirect::Later)).unwrap();
-    assert_eq!(queue.take(&mut BytesMut::new(), 1 << 16), Taken::Redirects { later: true });
+    assert_eq!(queue.take(&mut BytesMut::new(), 1 << 16, b""), Taken::Redirects { later: true });
     let drained = queue.drain();
     let drained: Vec<_> = drained.iter().map(|(request, to)| (&request.bytes[..], to.clone())).collect();
     assert_eq!(drained, [(&b"a"[..], Some(moved)), (b"c", Some(Redirect::Later)), (b"d", None)]);
@@ -141,4 +141,14 @@ fn a_command_is_not_sent_on_for_ever() {
     }
     queue.answer(refused(), load()).unwrap();
     assert_eq!(state_of(asking), Some(Ok(refused())));
+}
+
+#[test]
+fn runs_are_those_of_the_moment_of_sending() {
+    let queue = Queue::new(Some(Buffer { messages: 2, bytes: 100 }));
+    let packed = Packed::without_runs(bytes("call$0\r\n\r\n$0\r\n\r\n"));
+    let _a = queue.hand_over(packed, Expect::One, Retry::Held, None);
+    let _b = publish(&queue, " b");
+    queue.up();
+    assert_eq!(sent(&queue), b"call(runs) b");
 }
