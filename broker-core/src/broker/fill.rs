@@ -19,7 +19,7 @@ impl Inner {
         retention: Retention,
         top: Option<Position>,
     ) -> Result<(), BackendError> {
-        topic.sequencer().tail = Tail::Filling { seen: top.map_or(0, |top| top.offset) };
+        topic.sequencer().tail = Tail::Filling { seen: top.map_or(0, |top| top.offset), news: 0 };
         let filling = Filling(topic);
         let filled = self.try_to_fill(topic, retention).await;
         drop(filling);
@@ -35,15 +35,16 @@ impl Inner {
         let first = self.read_end(topic, retention).await?;
         let mut log = TopicLog::from_page(&first, self.capabilities.dense_offsets, retention, Instant::now());
         loop {
-            {
+            let before = {
                 let mut sequencer = topic.sequencer();
-                let Tail::Filling { seen } = sequencer.tail else { return Ok(()) };
+                let Tail::Filling { seen, news } = sequencer.tail else { return Ok(()) };
                 if log.last() >= seen {
                     log.restore_latest(&latest);
                     sequencer.tail = Tail::Ready(Box::new(log));
                     return Ok(());
                 }
-            }
+                news
+            };
             let page = self.read(topic, HistoryQuery::After { offset: log.last(), limit }).await?;
             if page.epoch != log.epoch() {
                 log = TopicLog::from_page(&page, self.capabilities.dense_offsets, retention, Instant::now());
@@ -52,7 +53,9 @@ impl Inner {
             if page.messages.is_empty() {
                 // It was seen, but is not retained.
                 log.skip_to(page.last);
-                if let Tail::Filling { seen } = &mut topic.sequencer().tail {
+                if let Tail::Filling { seen, news } = &mut topic.sequencer().tail
+                    && *news == before
+                {
                     *seen = (*seen).min(page.last);
                 }
             }

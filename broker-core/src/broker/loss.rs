@@ -52,10 +52,6 @@ impl Inner {
 
     /// Reads what a tail lacks.
     pub(super) async fn settle_tail(&self, topic: &Arc<TopicState>) -> Settled {
-        if topic.sequencer().log().is_none() {
-            // Nobody is subscribed by name any more; who is by a pattern may have waited for this.
-            self.tell_lost(topic, Whom::ByPattern);
-        }
         self.backfill(topic).await
     }
 

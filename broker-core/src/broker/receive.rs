@@ -10,10 +10,19 @@ use crate::{
     backend::{HistoryQuery, Incoming, Origin},
     fanout::{Cost, Event, Item, Reservation, Special, Whom, bits},
     log::TopicLog,
-    message::{Gap, GapReason, LogPlace, Message, MessageParts, Position},
+    message::{Epoch, Gap, GapReason, LogPlace, Message, MessageParts, Position},
     table::{Arrival, PatternArrival, Sequencer, Tail, TopicState},
     topic::TopicName,
 };
+
+/// How a logged message came.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Way {
+    /// The backend gave it, after all that it gives of the topic before it.
+    Given,
+    /// It was read from the history.
+    Read,
+}
 
 impl Inner {
     /// Takes a message from the backend: the same way as one that is published here, but that its
@@ -94,24 +103,34 @@ impl Inner {
         place: LogPlace,
         mut special: Option<Arc<Special>>,
     ) {
-        let arrival = topic.sequencer().arrival(place);
-        match arrival {
-            Arrival::Hole => {
-                // The message itself may be read as well.
-                self.backfill_with(topic, place.position, &mut special).await;
-            }
-            Arrival::OtherEpoch if self.is_of_the_past(topic, place).await => return,
-            Arrival::OtherEpoch => {
-                self.begin_epoch(topic, Position::new(place.position.epoch, 0));
-                if place.prev > 0 {
+        loop {
+            let (arrival, held) = {
+                let mut sequencer = topic.sequencer();
+                (sequencer.arrival(place), sequencer.log().map(TopicLog::epoch))
+            };
+            match (arrival, held) {
+                (Arrival::Hole, _) => {
+                    // The message itself may be read as well.
                     self.backfill_with(topic, place.position, &mut special).await;
                 }
+                (Arrival::OtherEpoch, Some(held)) => {
+                    if self.is_of_the_past(topic, place).await {
+                        return;
+                    }
+                    if !self.begin_epoch(topic, held, place.position.epoch) {
+                        continue;
+                    }
+                    if place.prev > 0 {
+                        self.backfill_with(topic, place.position, &mut special).await;
+                    }
+                }
+                // Those who are subscribed by a pattern may not have it yet: what a tail is filled with goes to nobody.
+                _ => {}
             }
-            // Those who are subscribed by a pattern may not have it yet: what a tail is filled with goes to nobody.
-            Arrival::Repeat | Arrival::Next | Arrival::Unwatched => {}
+            break;
         }
         // What could not be read is told as a gap by the message that does not follow.
-        self.commit_logged(topic, message, place, special).await;
+        self.commit_logged(topic, message, place, Way::Given, special).await;
     }
 
     /// Whether a message of another log than the one that is held is from a log that is no more: what was on
@@ -150,6 +169,7 @@ impl Inner {
         topic: &Arc<TopicState>,
         message: Arc<Message>,
         place: LogPlace,
+        way: Way,
         special: Option<Arc<Special>>,
     ) {
         let cost = self.inboxes[0].cost(message.payload().len(), 1);
@@ -164,13 +184,22 @@ impl Inner {
                         return;
                     }
                     match sequencer.arrival_by_pattern(place) {
-                        PatternArrival::Repeat if arrival == Arrival::Repeat => return,
+                        // Nobody is without it.
+                        PatternArrival::Repeat if arrival.is_for_nobody_by_name() => return,
+                        PatternArrival::Repeat => {}
                         PatternArrival::After(last) => {
                             let gap = Gap::before(last, place, self.capabilities.dense_offsets);
                             self.push_lost(topic, &mut sequencer, gap, Whom::ByPattern);
                         }
-                        PatternArrival::Repeat => {}
-                        PatternArrival::Next => self.tell_deaf_patterns(topic, &mut sequencer),
+                        PatternArrival::First if arrival == Arrival::Hole || way == Way::Read => {
+                            // What comes before it is missing, or still on its way: nobody knows whether it came after they
+                            // had subscribed.
+                            let gap = Gap::new(GapReason::Backend, None);
+                            self.push_lost(topic, &mut sequencer, gap, Whom::ByPattern);
+                        }
+                        PatternArrival::First | PatternArrival::Next => {
+                            self.tell_deaf_patterns(topic, &mut sequencer);
+                        }
                     }
                     if arrival != Arrival::Repeat {
                         sequencer.append(message.clone());
@@ -216,7 +245,11 @@ impl Inner {
     ) -> Settled {
         let _flight = topic.backfill.lock().await;
         loop {
-            let Some(last) = topic.sequencer().log().map(TopicLog::top) else { return Settled::Done };
+            let Some(last) = topic.sequencer().log().map(TopicLog::top) else {
+                // Nobody is subscribed by name any more; who is by a pattern may have waited for this.
+                self.tell_lost(topic, Whom::ByPattern);
+                return Settled::Done;
+            };
             let query = HistoryQuery::After { offset: last.offset, limit: self.limits.history_page_messages };
             let page = match self.read(topic, query).await {
                 Ok(page) => page,
@@ -227,20 +260,21 @@ impl Inner {
             };
             self.totals.backfills.add(1);
             if page.epoch != last.epoch {
-                self.begin_epoch(topic, Position::new(page.epoch, 0));
-                if page.last == 0 {
+                if self.begin_epoch(topic, last.epoch, page.epoch) && page.last == 0 {
                     return Settled::Done;
                 }
                 continue;
             }
             let more = page.more && !page.messages.is_empty();
             for message in page.messages {
-                if let Some(place) = message.place() {
+                // Who is subscribed by a pattern alone was told of losses meanwhile, before what came after them.
+                let is_held = topic.sequencer().log().is_some();
+                if let Some(place) = message.place().filter(|_| is_held) {
                     let special = if place.position == at { special.take() } else { None };
-                    self.commit_logged(topic, message, place, special).await;
+                    self.commit_logged(topic, message, place, Way::Read, special).await;
                 }
             }
-            if !more {
+            if !more && topic.sequencer().log().is_some() {
                 return Settled::Done;
             }
         }
@@ -251,20 +285,21 @@ impl Inner {
         let held = topic.sequencer().log().map(TopicLog::top);
         match (held, top) {
             (Some(held), Some(top)) if held.epoch == top.epoch && held.offset >= top.offset => Settled::Done,
-            (Some(held), Some(top)) if held.epoch != top.epoch => {
-                self.begin_epoch(topic, Position::new(top.epoch, 0));
-                self.backfill(topic).await
-            }
+            // Of another log the page tells, which is asked for now: the position may be of before what has come meanwhile.
             (Some(_), _) => self.backfill(topic).await,
             (None, _) => Settled::Done,
         }
     }
 
-    fn begin_epoch(&self, topic: &Arc<TopicState>, position: Position) {
+    /// Goes on in another log, if the one that was held when the backend was asked is held still: an answer that took
+    /// long does not bring back a log that has been replaced meanwhile. False where it is not.
+    fn begin_epoch(&self, topic: &Arc<TopicState>, held: Epoch, epoch: Epoch) -> bool {
         let mut sequencer = topic.sequencer();
-        if sequencer.log().is_some_and(|log| log.epoch() != position.epoch) {
-            self.replace_log(topic, &mut sequencer, position);
+        let is_held = sequencer.log().is_some_and(|log| log.epoch() == held);
+        if is_held {
+            self.replace_log(topic, &mut sequencer, Position::new(epoch, 0));
         }
+        is_held
     }
 
     /// The topic's log is another one: subscribers are told, and go on after a position of the new one.
@@ -275,7 +310,8 @@ impl Inner {
         sequencer.tail = Tail::Ready(Box::new(log));
         let shards = sequencer.shards(topic.name(), &self.table.patterns);
         sequencer.patterns_are_at(position);
-        self.push_all(topic, shards, Cost::default(), || Event::NewEpoch(position));
+        let generation = sequencer.begin_generation();
+        self.push_all(topic, shards, Cost::default(), || Event::NewEpoch(position, generation));
     }
 
     /// Gives an event to shards, under the topic's lock.

@@ -130,13 +130,20 @@ impl Inner {
                 None
             };
             sequencer.add_subscriber(shard);
+            let generation = sequencer.generation();
             drop(sequencer);
             opened.keep();
-            return Ok(self.begun(shard, topic, begin));
+            return Ok(self.begun(shard, topic, begin, generation));
         }
     }
 
-    fn begun(self: &Arc<Self>, shard: usize, topic: Arc<TopicState>, begin: Option<Begin>) -> Begun {
+    fn begun(
+        self: &Arc<Self>,
+        shard: usize,
+        topic: Arc<TopicState>,
+        begin: Option<Begin>,
+        generation: u32,
+    ) -> Begun {
         let outcome = Subscribed {
             recovered: begin.as_ref().and_then(|begin| begin.recovered),
             position: begin.as_ref().map(|begin| begin.after),
@@ -148,7 +155,7 @@ impl Inner {
             policy: topic.config().overflow_policy(),
             queue_limit: topic.config().queue_limit().unwrap_or(self.limits.queue_messages),
             outcome,
-            target: Some(Target::Topic { topic, begin }),
+            target: Some(Target::Topic { topic, begin, generation }),
         }
     }
 

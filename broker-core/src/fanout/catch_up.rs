@@ -18,7 +18,7 @@ const PAGE_BYTES: usize = 64 << 10;
 enum Next {
     Page(Vec<std::sync::Arc<crate::message::Message>>, Position),
     Gap(Gap, Position),
-    Live(Position),
+    Live(Position, u32),
     Nothing,
 }
 
@@ -38,8 +38,8 @@ impl Shard {
                     catch_up.after = after;
                     tell(&*sub.subscriber, subscription, Notice::Gap(gap));
                 }
-                Next::Live(position) => {
-                    sub.progress = Progress::Ahead(position);
+                Next::Live(position, generation) => {
+                    sub.progress = Progress::Ahead(position, generation);
                     tell(&*sub.subscriber, subscription, Notice::Live(position));
                     return;
                 }
@@ -95,6 +95,7 @@ impl Shard {
             return Next::Page(catch_up.snapshot.drain(..count).collect(), catch_up.after);
         }
         let mut sequencer = topic.state.sequencer();
+        let generation = sequencer.generation();
         let Some(log) = sequencer.log_mut() else { return Next::Nothing };
         log.expire(tokio::time::Instant::now());
         let after = catch_up.after;
@@ -109,7 +110,7 @@ impl Shard {
         let page = log.page(after.offset, max_messages, PAGE_BYTES);
         if page.messages.is_empty() {
             // Everything that is in the log has been offered, and the log is never behind the fan-out.
-            return Next::Live(after);
+            return Next::Live(after, generation);
         }
         Next::Page(page.messages, Position::new(after.epoch, page.through))
     }

@@ -59,8 +59,8 @@ pub(crate) enum Event {
     },
     /// Messages were lost before they reached this node.
     Lost(Gap, Whom),
-    /// The log was replaced: this is where the new one stands.
-    NewEpoch(crate::message::Position),
+    /// The log was replaced: this is where the new one stands, and how often one was.
+    NewEpoch(crate::message::Position, u32),
 }
 
 /// Who is told of a loss.

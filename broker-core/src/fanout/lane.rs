@@ -41,6 +41,8 @@ pub(crate) enum Target {
         topic: Arc<TopicState>,
         /// Where to begin, on a logged topic.
         begin: Option<Begin>,
+        /// How often the log had been replaced then.
+        generation: u32,
     },
     Pattern(TopicPattern),
 }

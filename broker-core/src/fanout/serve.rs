@@ -101,7 +101,7 @@ impl Turn {
     fn finish(self, topic: &mut ShardTopic) {
         match self.work {
             Work::Messages { last: Some(last), .. } => topic.fanned = Some(last),
-            Work::NewEpoch(position) => topic.fanned = Some(position),
+            Work::NewEpoch(position, _) => topic.fanned = Some(position),
             Work::Gap { .. } | Work::Messages { .. } => {}
         }
     }
@@ -153,23 +153,18 @@ impl Slice<'_> {
                     tell(&*sub.subscriber, sub.id, Notice::Gap(gap.clone()));
                 }
             }
-            Work::NewEpoch(position) => self.new_epoch(key, topic, *position),
+            Work::NewEpoch(position, generation) => self.new_epoch(key, topic, *position, *generation),
             Work::Messages { .. } => self.offer_messages(key, topic, work),
         }
     }
 
     /// The log was replaced: what was live goes on in the new one.
-    fn new_epoch(&mut self, key: SubKey, topic: &ShardTopic, position: Position) {
+    fn new_epoch(&mut self, key: SubKey, topic: &ShardTopic, position: Position, generation: u32) {
         let Some(sub) = self.subs.get_mut(key) else { return };
         let is_there = match &sub.progress {
             Progress::Live => false,
-            // It has begun in the new log, or in one after that: the turns have not come to it yet. Where the new log is
-            // the present one, it has begun in one before, of which there was no turn.
-            Progress::Ahead(after) => {
-                after.epoch == position.epoch
-                    || topic.fanned.is_some_and(|fanned| fanned.epoch != after.epoch)
-                        && topic.state.sequencer().log().is_none_or(|log| log.epoch() != position.epoch)
-            }
+            // It has begun in the new log, or in one after that: the turns have not come to it yet.
+            Progress::Ahead(_, since) => *since >= generation,
             Progress::CatchingUp(_) | Progress::Stopped => true,
         };
         if !is_there {
@@ -177,7 +172,7 @@ impl Slice<'_> {
             tell(&*sub.subscriber, sub.id, Notice::Gap(gap));
             // A pattern has many topics, and stands nowhere in any of them.
             if matches!(sub.place, Place::Topic { .. }) {
-                sub.progress = Progress::Ahead(position);
+                sub.progress = Progress::Ahead(position, generation);
             }
         }
     }
@@ -195,7 +190,7 @@ impl Slice<'_> {
                     tell(&*sub.subscriber, sub.id, Notice::Gap(Gap::before(fanned, place, self.dense)));
                 }
             }
-            Progress::Ahead(after) => {
+            Progress::Ahead(after, _) => {
                 let after = *after;
                 first = messages.partition_point(|m| {
                     // Another epoch's are what was before: the change itself has a turn of its own.

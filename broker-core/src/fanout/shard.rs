@@ -213,7 +213,7 @@ impl Shard {
                 let key = self.subs.insert(sub);
                 self.patterns.insert(pattern, key);
             }
-            Target::Topic { topic: state, begin } => {
+            Target::Topic { topic: state, begin, generation } => {
                 let id = state.id();
                 let place = Place::Topic { topic: id, index: 0 };
                 let sub = Sub {
@@ -247,7 +247,7 @@ impl Shard {
                 } else if served == Some(begin.after) {
                     Progress::Live
                 } else {
-                    Progress::Ahead(begin.after)
+                    Progress::Ahead(begin.after, generation)
                 };
                 let is_catching_up = matches!(progress, Progress::CatchingUp(_));
                 if let Some(sub) = self.subs.get_mut(key) {

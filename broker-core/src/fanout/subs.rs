@@ -47,8 +47,9 @@ pub(super) struct ByPattern {
 pub(super) enum Progress {
     /// It gets what comes.
     Live,
-    /// It gets what comes after a position that the topic's turns have not reached yet.
-    Ahead(Position),
+    /// It gets what comes after a position that the topic's turns have not reached yet. It knows how often the log had been
+    /// replaced when it got there, and has nothing to do with turns that tell of what was before.
+    Ahead(Position, u32),
     /// It pulls what it has missed.
     CatchingUp(Box<CatchUp>),
     /// Its connection is closing.

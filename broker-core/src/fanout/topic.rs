@@ -60,7 +60,7 @@ pub(super) enum Work {
         gap: crate::message::Gap,
         whom: Whom,
     },
-    NewEpoch(Position),
+    NewEpoch(Position, u32),
 }
 
 impl ShardTopic {
@@ -92,7 +92,7 @@ impl ShardTopic {
     pub(super) fn served_through(&self) -> Option<Position> {
         match self.turn.as_deref() {
             Some(Turn { work: Work::Messages { last: Some(last), .. }, .. }) => Some(*last),
-            Some(Turn { work: Work::NewEpoch(position), .. }) => Some(*position),
+            Some(Turn { work: Work::NewEpoch(position, _), .. }) => Some(*position),
             _ => self.fanned,
         }
     }
@@ -186,7 +186,7 @@ impl ShardTopic {
                     cost = item.cost;
                     match item.event {
                         Event::Lost(gap, whom) => Work::Gap { gap, whom },
-                        Event::NewEpoch(position) => Work::NewEpoch(position),
+                        Event::NewEpoch(position, generation) => Work::NewEpoch(position, generation),
                         // The loop above has taken every message at the front.
                         Event::Message { .. } => return skipped,
                     }

@@ -67,6 +67,27 @@ impl MessageParts {
             except: None,
         }
     }
+
+    /// Among whose messages the `message_id` is the same.
+    #[must_use]
+    pub fn id_scope(&self) -> IdScope {
+        match &self.publisher {
+            None => IdScope::App,
+            Some(Publisher { user: None, .. }) => IdScope::Anonymous,
+            Some(Publisher { user: Some(user), .. }) => IdScope::User(user.clone()),
+        }
+    }
+}
+
+/// Among whose messages a `message_id` is the same: a client that chooses the id of somebody else's message must not be able to pass for it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum IdScope {
+    /// The app's own.
+    App,
+    /// Those of all clients without a user, which have nothing that lasts longer than a connection to tell them apart.
+    Anonymous,
+    /// A user's.
+    User(Arc<str>),
 }
 
 /// A message's place in the log of its topic.

@@ -18,6 +18,8 @@ pub(super) struct PatternReader {
     node: usize,
     logs: HashMap<TopicName, Log>,
     seen: HashSet<u64>,
+    /// The last message that had been published when the subscription was made.
+    since: u64,
 }
 
 /// How far a reader is with one log.
@@ -25,7 +27,7 @@ struct Log {
     last: Position,
     /// Where the log was when the subscription was made: nothing up to there is owed.
     owed_after: Position,
-    /// A message of it has come.
+    /// A message of it has come that was published since.
     has_begun: bool,
     /// A gap has been told since the last message.
     told: bool,
@@ -37,11 +39,12 @@ impl PatternReader {
         pattern: &'static str,
         node: usize,
         truth: &Truth,
+        since: u64,
     ) -> Self {
         let tops = truth.tops.iter().filter(|(name, _)| name.starts_with(&pattern[..1]));
         let log = |last| Log { last, owed_after: last, has_begun: false, told: false };
         let logs = tops.filter_map(|(name, top)| Some((TopicName::new(name).ok()?, log(*top)))).collect();
-        Self { subscription, pattern, node, logs, seen: HashSet::new() }
+        Self { subscription, pattern, node, logs, seen: HashSet::new(), since }
     }
 
     pub(super) fn poll(&mut self, truth: &Truth, most: usize, trace: bool) {
@@ -59,7 +62,7 @@ impl PatternReader {
                     assert!(self.seen.insert(id), "{id} comes twice");
                     if let Some(place) = received.place() {
                         assert_eq!(truth.stored.get(&id), Some(&place.position), "{id} was stored elsewhere");
-                        self.logged(received.topic(), place.position);
+                        self.logged(received.topic(), id, place.position);
                     }
                 }
                 Some(Delivery::Gap(gap)) => {
@@ -71,15 +74,17 @@ impl PatternReader {
         }
     }
 
-    fn logged(&mut self, topic: &TopicName, position: Position) {
-        let owed_after = self.logs.get(topic).map_or(position, |log| log.owed_after);
-        let new = Log { last: position, owed_after, has_begun: true, told: false };
+    fn logged(&mut self, topic: &TopicName, id: u64, position: Position) {
+        let (owed_after, had_begun) =
+            self.logs.get(topic).map_or((position, false), |log| (log.owed_after, log.has_begun));
+        // What was on its way when the subscription was made may still come, or not: nothing follows from it.
+        let has_begun = had_begun || id > self.since;
+        let new = Log { last: position, owed_after, has_begun, told: false };
         let Some(log) = self.logs.insert(topic.clone(), new) else { return };
         let owed = if owed_after.epoch == position.epoch { owed_after.offset } else { 0 };
         if log.last.epoch != position.epoch {
             assert!(log.told || !log.has_begun, "{topic}: from {} to {position} without a word", log.last);
         } else if position.offset <= log.last.offset {
-            // What was on its way when the subscription was made may still come.
             assert!(!log.has_begun, "{topic}: {position} comes after {}", log.last);
         } else if position.offset > log.last.offset.max(owed) + 1 {
             assert!(log.told, "{topic}: silence between {} and {position}", log.last);
@@ -89,7 +94,8 @@ impl PatternReader {
     pub(super) fn end(&self, truth: &Truth) {
         for (name, top) in truth.tops.iter().filter(|(name, _)| name.starts_with(&self.pattern[..1])) {
             let Some(log) = TopicName::new(name).ok().and_then(|name| self.logs.get(&name)) else { continue };
-            let is_there = log.last == *top || log.told || (!log.has_begun && log.last.epoch != top.epoch);
+            let nothing_is_owed = log.owed_after == *top || (!log.has_begun && log.last.epoch != top.epoch);
+            let is_there = log.last == *top || log.told || nothing_is_owed;
             assert!(is_there, "{name} by {}: {} is not the end, {top} is", self.pattern, log.last);
         }
     }

@@ -103,9 +103,13 @@ impl Table {
         Ok(self.topics.entry(topic.clone()).or_insert_with(new).clone())
     }
 
-    /// Gives up a topic that nobody holds and nobody wants.
+    /// Gives up a topic that nobody holds and nobody wants. Who is subscribed by a pattern has use for it: it knows what came
+    /// last, as long as there is room.
     pub(crate) fn close_if_idle(&self, topic: &TopicName) {
-        self.topics.remove_if(topic, |_, state| Self::is_idle(state));
+        let is_followed = |name: &TopicName, state: &TopicState| {
+            self.patterns.shards(name).0 != 0 && state.sequencer().knows_what_came_last()
+        };
+        self.topics.remove_if(topic, |name, state| Self::is_idle(state) && !is_followed(name, state));
     }
 
     pub(crate) fn all(&self) -> Vec<Arc<TopicState>> {

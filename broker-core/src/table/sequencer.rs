@@ -42,8 +42,12 @@ pub(crate) struct Sequencer {
     deaf: Deaf,
     /// The last message of a logged topic that went to those who are subscribed by a pattern.
     by_pattern: Option<Position>,
+    /// They were told of a loss since, nobody knows up to where.
+    by_pattern_is_told: bool,
     /// See [`PatternIndex::deafness`]: what those who are subscribed by a pattern know of.
     deafness_told: u64,
+    /// How often the log that is held here was replaced.
+    generation: u32,
     /// Logs that are no more, until when that is believed.
     past: Vec<(Epoch, Instant)>,
 }
@@ -61,8 +65,9 @@ enum Deaf {
 pub(crate) enum Tail {
     /// Nobody is subscribed.
     None,
-    /// It is being read from the backend; this is the last offset that was seen meanwhile.
-    Filling { seen: u64 },
+    /// It is being read from the backend, which has to reach the last offset that was seen meanwhile. It is known by
+    /// `news` that something was seen while an answer was on its way.
+    Filling { seen: u64, news: u64 },
     /// All that the backend retains, within the topic's limits.
     Ready(Box<TopicLog>),
 }
@@ -93,11 +98,20 @@ pub(crate) enum Arrival {
     Unwatched,
 }
 
+impl Arrival {
+    /// Whether those who are subscribed by name have it, or there are none.
+    pub(crate) fn is_for_nobody_by_name(&self) -> bool {
+        matches!(self, Self::Repeat | Self::Unwatched)
+    }
+}
+
 /// How a logged message fits to what went to those who are subscribed by a pattern.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum PatternArrival {
-    /// It goes on from there, or is the first, or nobody is subscribed so.
+    /// It goes on from there, or nobody is subscribed so.
     Next,
+    /// It is the first that goes to them, or the first after a loss that they were told of.
+    First,
     /// They have got it.
     Repeat,
     /// It does not follow what they have got.
@@ -118,7 +132,9 @@ impl Sequencer {
             origins: Vec::new(),
             deaf: Deaf::No,
             by_pattern: None,
+            by_pattern_is_told: false,
             deafness_told: 0,
+            generation: 0,
             past: Vec::new(),
         }
     }
@@ -155,6 +171,11 @@ impl Sequencer {
     /// Nothing would be lost if the topic were given up.
     pub(crate) fn is_idle(&self) -> bool {
         !self.has_subscribers() && !self.asked && matches!(self.tail, Tail::None)
+    }
+
+    /// Whether a message that does not follow what came before can be told from one that does.
+    pub(crate) fn knows_what_came_last(&self) -> bool {
+        self.by_pattern.is_some() || !self.origins.is_empty()
     }
 
     /// The shards that hold subscribers of the topic, by its name or by a pattern.
@@ -223,7 +244,7 @@ impl Sequencer {
     /// It is told that messages were lost, of whichever node: what comes next is not compared.
     pub(crate) fn has_lost(&mut self, whom: Whom) {
         if whom != Whom::ByName {
-            self.by_pattern = None;
+            self.by_pattern_is_told = true;
         }
         if whom == Whom::ByPattern {
             return;
@@ -274,12 +295,23 @@ impl Sequencer {
         }
     }
 
+    /// How often the log was replaced while it was held here: who begins now has nothing to do with what replaced it before.
+    pub(crate) fn generation(&self) -> u32 {
+        self.generation
+    }
+
+    /// The log is replaced.
+    pub(crate) fn begin_generation(&mut self) -> u32 {
+        self.generation = self.generation.saturating_add(1);
+        self.generation
+    }
+
     /// Has a tail that is being filled read on until nothing follows, for something was lost meanwhile.
     /// False where none is being filled.
     pub(crate) fn fill_again(&mut self) -> bool {
         match &mut self.tail {
-            Tail::Filling { seen } => {
-                *seen = u64::MAX;
+            Tail::Filling { seen, news } => {
+                (*seen, *news) = (u64::MAX, *news + 1);
                 true
             }
             Tail::None | Tail::Ready(_) => false,
@@ -291,8 +323,8 @@ impl Sequencer {
         let Position { epoch, offset } = place.position;
         match &mut self.tail {
             Tail::None => Arrival::Unwatched,
-            Tail::Filling { seen } => {
-                *seen = (*seen).max(offset);
+            Tail::Filling { seen, news } => {
+                (*seen, *news) = ((*seen).max(offset), *news + 1);
                 Arrival::Unwatched
             }
             Tail::Ready(log) if log.epoch() != epoch => Arrival::OtherEpoch,
@@ -306,10 +338,10 @@ impl Sequencer {
     /// [`shards`](Self::shards) has been asked before, under the same lock.
     pub(crate) fn arrival_by_pattern(&mut self, place: LogPlace) -> PatternArrival {
         if self.pattern_shards == 0 {
-            self.by_pattern = None;
+            (self.by_pattern, self.by_pattern_is_told) = (None, false);
             return if self.is_in_tail(place) { PatternArrival::Repeat } else { PatternArrival::Next };
         }
-        let seen = self.by_pattern;
+        let (seen, is_told) = (self.by_pattern, self.by_pattern_is_told);
         match seen {
             Some(last) if last.epoch == place.position.epoch && place.position.offset <= last.offset => {
                 return PatternArrival::Repeat;
@@ -317,16 +349,18 @@ impl Sequencer {
             _ => self.patterns_are_at(place.position),
         }
         match seen {
+            _ if is_told => PatternArrival::First,
             Some(last) if last.epoch != place.position.epoch || place.prev > last.offset => {
                 PatternArrival::After(last)
             }
-            _ => PatternArrival::Next,
+            Some(_) => PatternArrival::Next,
+            None => PatternArrival::First,
         }
     }
 
     /// Those who are subscribed by a pattern have got what there is up to a position, or know that it is lost.
     pub(crate) fn patterns_are_at(&mut self, position: Position) {
-        self.by_pattern = Some(position);
+        (self.by_pattern, self.by_pattern_is_told) = (Some(position), false);
     }
 
     /// A message has come while patterns are deaf. True when those who are subscribed so have still to be told that others
@@ -340,7 +374,8 @@ impl Sequencer {
     /// Whether they have got all that the tail holds, and nothing is between. [`shards`](Self::shards) has been asked before.
     pub(crate) fn patterns_are_in_step(&self) -> bool {
         let seen = self.by_pattern;
-        self.pattern_shards == 0 || (seen.is_some() && seen == self.log().map(TopicLog::top))
+        let is_known = seen.is_some() && !self.by_pattern_is_told;
+        self.pattern_shards == 0 || (is_known && seen == self.log().map(TopicLog::top))
     }
 
     fn is_in_tail(&self, place: LogPlace) -> bool {

@@ -4,7 +4,7 @@ use std::{
     fmt,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, Ordering},
     },
 };
 
@@ -14,7 +14,11 @@ use dashmap::DashMap;
 use futures_util::{FutureExt, future::BoxFuture};
 use parking_lot::Mutex;
 use rustc_hash::{FxBuildHasher, FxHashSet};
-use tokio::{sync::mpsc, task::JoinHandle, time::Instant};
+use tokio::{
+    sync::{mpsc, watch},
+    task::JoinHandle,
+    time::Instant,
+};
 
 use super::store::Store;
 use crate::{
@@ -53,8 +57,8 @@ struct Node {
     lost: AtomicBool,
     /// The node is cut off from the hub.
     cut: AtomicBool,
-    /// How often it was: what was on its way then does not arrive any more.
-    cuts: AtomicU64,
+    /// How often it was: what was on its way then does not arrive any more, not even if its delivery has begun.
+    cuts: watch::Sender<u64>,
 }
 
 impl fmt::Debug for Node {
@@ -111,7 +115,7 @@ impl HubNode {
                 running.node.lost.store(false, Ordering::SeqCst);
             }
             if !running.node.cut.swap(!connected, Ordering::SeqCst) && !connected {
-                running.node.cuts.fetch_add(1, Ordering::SeqCst);
+                running.node.cuts.send_modify(|cuts| *cuts += 1);
             }
             running.ingress.state(if connected { BackendState::Up } else { BackendState::Down });
         }
@@ -148,7 +152,7 @@ impl Node {
     }
 
     fn post(&self, mail: Mail) {
-        let cuts = self.cuts.load(Ordering::SeqCst);
+        let cuts = *self.cuts.borrow();
         if self.cut.load(Ordering::SeqCst) || self.mail.try_send((cuts, mail)).is_err() {
             self.lost.store(true, Ordering::SeqCst);
         }
@@ -170,16 +174,21 @@ impl Backend for HubNode {
             patterns: Mutex::default(),
             lost: AtomicBool::new(false),
             cut: AtomicBool::new(false),
-            cuts: AtomicU64::new(0),
+            cuts: watch::Sender::new(0),
         });
         self.shared.nodes.insert(node.id.value(), node.clone());
         let task = tokio::spawn({
             let (node, ingress) = (node.clone(), ingress.clone());
             async move {
+                let mut now = node.cuts.subscribe();
                 while let Some((cuts, mail)) = inbox.recv().await {
                     match mail {
-                        _ if cuts != node.cuts.load(Ordering::SeqCst) => {}
-                        Mail::Message(incoming) => ingress.deliver(*incoming).await,
+                        _ if cuts != *now.borrow() => {}
+                        Mail::Message(incoming) => tokio::select! {
+                            biased;
+                            _ = now.wait_for(|now| *now != cuts) => {}
+                            () = ingress.deliver(*incoming) => {}
+                        },
                         Mail::Control(from, frame) => ingress.control(from, frame),
                     }
                     if inbox.is_empty() && node.lost.swap(false, Ordering::SeqCst) {

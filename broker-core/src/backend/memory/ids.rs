@@ -7,13 +7,13 @@ use std::{
 
 use tokio::time::Instant;
 
-use crate::message::Position;
+use crate::message::{IdScope, Position};
 
 /// How many ids one topic remembers; the oldest goes first.
 const MAX_IDS: usize = 10_000;
 
-/// User and id: two users may choose the same id.
-type Scoped = (Option<Arc<str>>, Arc<str>);
+/// Two users may choose the same id.
+type Scoped = (IdScope, Arc<str>);
 
 /// The ids of one topic, bounded by count and by time.
 #[derive(Default)]
@@ -28,15 +28,15 @@ impl SeenIds {
         self.by_age.is_empty()
     }
 
-    pub(super) fn find(&mut self, user: Option<&Arc<str>>, id: &Arc<str>, now: Instant) -> Option<Position> {
+    pub(super) fn find(&mut self, scope: &IdScope, id: &Arc<str>, now: Instant) -> Option<Position> {
         self.expire(now);
-        self.positions.get(&(user.cloned(), id.clone())).copied()
+        self.positions.get(&(scope.clone(), id.clone())).copied()
     }
 
     /// Remembers an id that [`find`](Self::find) did not find.
     pub(super) fn remember(
         &mut self,
-        user: Option<Arc<str>>,
+        scope: IdScope,
         id: Arc<str>,
         position: Position,
         until: Instant,
@@ -46,7 +46,7 @@ impl SeenIds {
         if self.by_age.len() >= MAX_IDS {
             self.forget_oldest();
         }
-        let scoped = (user, id);
+        let scoped = (scope, id);
         self.positions.insert(scoped.clone(), position);
         self.by_age.push_back((until, scoped));
     }

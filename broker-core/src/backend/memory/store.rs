@@ -47,10 +47,10 @@ impl Store {
         let stored = self.log(&parts.topic, retention)?;
         let mut stored = stored.lock();
         let now = Instant::now();
-        let user = parts.publisher.as_ref().and_then(|p| p.user.clone());
+        let scope = parts.id_scope();
         let window = retention.history.idempotency_window;
         if let Some(id) = &parts.message_id
-            && let Some(first) = stored.ids.find(user.as_ref(), id, now)
+            && let Some(first) = stored.ids.find(&scope, id, now)
         {
             return Ok(Accepted::duplicate_of(first));
         }
@@ -58,7 +58,7 @@ impl Store {
         stored.log.append(message.clone(), now);
         stored.written = now;
         if let (Some(id), Some(position)) = (&message.parts().message_id, message.position()) {
-            stored.ids.remember(user, id.clone(), position, now + window, now);
+            stored.ids.remember(scope, id.clone(), position, now + window, now);
         }
         Ok(Accepted::stored(message))
     }

@@ -3,6 +3,7 @@
 mod agreement;
 mod health;
 mod ingress;
+mod late;
 mod lifecycle;
 mod patterns;
 mod reports;

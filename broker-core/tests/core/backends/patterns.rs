@@ -55,6 +55,35 @@ async fn a_hole_that_cannot_be_filled_is_told_by_name_and_by_pattern() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_hole_before_the_first_message_that_a_pattern_gets_is_told_to_it() {
+    let (remote, node) = remote_log().await;
+    let _by_name = node.broker.subscribe("log.a").await.unwrap();
+    node.publish_numbers("log.a", 1..=1).await;
+    idle().await;
+    let mut pattern = node.broker.subscribe_pattern("log.*").await.unwrap();
+    remote.store("log.a", "2");
+    remote.store("log.a", "3");
+    let fourth = remote.store("log.a", "4");
+    remote.evict("log.a", 3);
+    remote.ingress().deliver(fourth).await;
+    assert_eq!(received(&mut pattern).await, ["gap missed=? ?..? backend", "log.a#4 4"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_pattern_got_last_is_known_when_who_is_subscribed_by_name_leaves() {
+    let (remote, node) = remote_log().await;
+    let mut pattern = node.broker.subscribe_pattern("log.*").await.unwrap();
+    node.publish_numbers("log.a", 1..=1).await;
+    idle().await;
+    drop(node.broker.subscribe("log.a").await.unwrap());
+    idle().await;
+    remote.store("log.a", "2");
+    let third = remote.store("log.a", "3");
+    remote.ingress().deliver(third).await;
+    assert_eq!(received(&mut pattern).await, ["log.a#1 1", "gap missed=1 1..3 backend", "log.a#3 3"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_hole_that_is_filled_is_told_to_nobody() {
     let (remote, node) = remote_log().await;
     let _by_name = node.broker.subscribe("log.a").await.unwrap();

@@ -89,27 +89,33 @@ struct FakeLog {
 
 /// Holds up who passes while it is shut.
 #[derive(Debug)]
-pub(crate) struct Gate(watch::Sender<bool>);
+pub(crate) struct Gate(watch::Sender<(bool, usize)>);
 
 impl Default for Gate {
     fn default() -> Self {
-        Self(watch::Sender::new(true))
+        Self(watch::Sender::new((true, 0)))
     }
 }
 
 impl Gate {
     pub(crate) fn shut(&self) {
-        self.0.send_replace(false);
+        self.0.send_modify(|(is_open, _)| *is_open = false);
     }
 
     pub(crate) fn open(&self) {
-        self.0.send_replace(true);
+        self.0.send_modify(|(is_open, _)| *is_open = true);
+    }
+
+    /// Lets those pass who wait now, and nobody who comes later.
+    pub(crate) fn let_through(&self) {
+        self.0.send_modify(|(_, times)| *times += 1);
     }
 
     fn pass(&self) -> impl Future<Output = ()> + Send + 'static {
-        let mut open = self.0.subscribe();
+        let mut gate = self.0.subscribe();
+        let before = gate.borrow().1;
         async move {
-            let _ = open.wait_for(|open| *open).await;
+            let _ = gate.wait_for(|(is_open, times)| *is_open || *times > before).await;
         }
     }
 }
@@ -263,11 +269,17 @@ impl Backend for Remote {
 
     async fn subscribe(&self, interest: &Interest) -> Result<Option<Position>, BackendError> {
         self.note(format!("subscribe {}", said(interest)))?;
+        let top = match interest {
+            Interest::Topic { name, retention: Some(_) } => {
+                let mut logs = self.logs.lock().unwrap();
+                let log = logs.entry(name.clone()).or_default();
+                Some(Position::new(log.epoch, log.last))
+            }
+            _ => None,
+        };
+        // What comes while the answer is on its way is not in it.
         self.subscribes.pass().await;
-        let Interest::Topic { name, retention: Some(_) } = interest else { return Ok(None) };
-        let mut logs = self.logs.lock().unwrap();
-        let log = logs.entry(name.clone()).or_default();
-        Ok(Some(Position::new(log.epoch, log.last)))
+        Ok(top)
     }
 
     async fn unsubscribe(&self, interest: &Interest) -> Result<(), BackendError> {
