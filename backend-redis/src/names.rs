@@ -7,6 +7,7 @@ use std::fmt::Write as _;
 
 use fanfare_core::{
     backend::NodeId,
+    message::IdScope,
     topic::{TopicName, TopicPattern},
 };
 
@@ -51,13 +52,14 @@ impl Names {
         Keys { meta: key("meta"), log: key("log"), values: key("values"), order: key("order") }
     }
 
-    /// The key under which a `message_id` of a user is remembered.
-    pub(crate) fn id(&self, topic: &TopicName, user: Option<&str>, id: &str) -> String {
+    /// The key under which a `message_id` is remembered.
+    pub(crate) fn id(&self, topic: &TopicName, scope: &IdScope, id: &str) -> String {
         let tag = tag(topic.as_str());
-        match user {
+        match scope {
+            IdScope::App => format!("{}id:{tag}:app:{id}", self.keys),
+            IdScope::Anonymous => format!("{}id:{tag}:-:{id}", self.keys),
             // The length keeps `a` + `bc` apart from `ab` + `c`.
-            Some(user) => format!("{}id:{tag}:{}:{user}{id}", self.keys, user.len()),
-            None => format!("{}id:{tag}:-:{id}", self.keys),
+            IdScope::User(user) => format!("{}id:{tag}:{}:{user}{id}", self.keys, user.len()),
         }
     }
 
@@ -190,8 +192,8 @@ mod tests {
                 keys.values,
                 keys.order,
                 names().topic(&name),
-                names().id(&name, Some("}{"), "{x}"),
-                names().id(&name, None, "x"),
+                names().id(&name, &IdScope::User("}{".into()), "{x}"),
+                names().id(&name, &IdScope::App, "x"),
             ]
             .map(|key| slot(&key));
             assert!(slots.iter().all(|slot| *slot == slots[0]), "{name}: {slots:?}");
@@ -210,11 +212,12 @@ mod tests {
     fn ids_of_different_users_are_apart() {
         let topic = TopicName::new("t").unwrap();
         let ids = [
-            names().id(&topic, Some("a"), "bc"),
-            names().id(&topic, Some("ab"), "c"),
-            names().id(&topic, None, "abc"),
-            names().id(&topic, Some(""), "abc"),
-            names().id(&topic, None, "1:abc"),
+            names().id(&topic, &IdScope::User("a".into()), "bc"),
+            names().id(&topic, &IdScope::User("ab".into()), "c"),
+            names().id(&topic, &IdScope::App, "abc"),
+            names().id(&topic, &IdScope::Anonymous, "abc"),
+            names().id(&topic, &IdScope::User("".into()), "abc"),
+            names().id(&topic, &IdScope::Anonymous, "1:abc"),
         ];
         for (index, id) in ids.iter().enumerate() {
             assert!(!ids[..index].contains(id), "{id}");

@@ -19,7 +19,8 @@ use fanfare_testkit::{
 };
 use support::{
     Setup,
-    law::{EPHEMERAL, PATIENCE, World, broker},
+    law::{EPHEMERAL, LOGGED, PATIENCE, World, broker},
+    raw::Raw,
 };
 use tokio::{
     net::{TcpListener, TcpStream},
@@ -265,6 +266,42 @@ impl Junction {
         });
         Self { addr, turn }
     }
+}
+
+/// A master that becomes a replica says so with each write alone: the backend looks for the one that is a master now.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_master_that_becomes_a_replica_is_left() {
+    let Some(setup) = Setup::start(Program::Redis).await else { return };
+    let broker = broker(setup.builder()).await;
+    let _: String = setup.tell(&["REPLICAOF", "127.0.0.1", "1"]).await;
+    broker.publish(LOGGED, "hello").await.expect_err("a replica");
+    World::until_state(&broker, BackendState::Down).await;
+    let _: String = setup.tell(&["REPLICAOF", "NO", "ONE"]).await;
+    World::until_state(&broker, BackendState::Up).await;
+    broker.publish(LOGGED, "hello").await.expect("a master");
+    broker.drain(Duration::from_secs(5)).await;
+}
+
+/// A program that stands still for a while must not take that for the server's silence.
+#[test]
+fn a_busy_program_is_no_silent_server() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    // The server and the proxy have a runtime of their own.
+    let servers = tokio::runtime::Runtime::new().expect("a runtime");
+    let Some(setup) = servers.block_on(Setup::start(Program::Redis)) else { return };
+    let quick =
+        setup.builder().ping_every(Duration::from_millis(20)).answer_within(Duration::from_millis(300));
+    runtime.block_on(async {
+        let node = Raw::start(quick).await;
+        for _ in 0..20 {
+            // Somewhere between a ping and its answer.
+            sleep(Duration::from_millis(fastrand::u64(20..60))).await;
+            std::thread::sleep(Duration::from_millis(400));
+        }
+        sleep(Duration::from_millis(100)).await;
+        assert_eq!(node.told(), [], "nothing has happened");
+        node.end().await;
+    });
 }
 
 /// With a buffer, what is published in an outage is sent after it, in order.

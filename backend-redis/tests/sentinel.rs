@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use fanfare_core::backend::BackendState;
 use fanfare_redis::RedisBackend;
 use fanfare_testkit::server::{Program, Server, ServerConfig};
-use support::law::World;
+use support::{impostor, law::World, raw::Raw};
 use tokio::time::sleep;
 
 const MASTER: &str = "the-master";
@@ -102,4 +102,27 @@ async fn an_ordered_failover_is_followed() {
         World::until_state(broker, BackendState::Up).await;
     }
     world.end("ordered failover").await;
+}
+
+/// A Sentinel that is cut off from the others goes on naming the master of old.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_sentinel_that_is_behind_is_outvoted() {
+    let Some(config) = ServerConfig::find(Program::Redis) else { return };
+    let master = config.clone().start().await.expect("a server");
+    let old = config.start().await.expect("a server");
+    let mut hosts = Vec::new();
+    for named in [&old, &master, &master] {
+        let port = named.port().to_string();
+        let answer = format!("*2\r\n$9\r\n127.0.0.1\r\n${}\r\n{port}\r\n", port.len());
+        let url = impostor(answer.into_bytes().leak()).await;
+        hosts.push(url.rsplit('@').next().expect("a host").to_owned());
+    }
+    let url = format!("redis+sentinel://{}/{MASTER}", hosts.join(","));
+    let node = Raw::start(RedisBackend::builder(url).ping_every(Duration::from_millis(50))).await;
+    sleep(Duration::from_secs(2)).await;
+    assert_eq!(node.told(), [], "it stays where it is");
+    let clients = |server| tell::<String>(server, &["CLIENT", "LIST"]);
+    assert!(clients(&master).await.expect("a list").contains("name=fanfare"));
+    assert!(!clients(&old).await.expect("a list").contains("name=fanfare"));
+    node.end().await;
 }

@@ -1,5 +1,8 @@
 //! Asks Sentinels who the master is (Redis documentation, "Guidelines for Redis clients with support for Sentinel").
 
+use std::collections::HashMap;
+
+use futures_util::{StreamExt, stream::FuturesUnordered};
 use tokio::time::timeout;
 
 use crate::{
@@ -8,7 +11,8 @@ use crate::{
     wire::{command, connect, value},
 };
 
-/// The master's address, by the first Sentinel that knows it.
+/// The master's address, as most Sentinels name it: one that is cut off from the others may name a master that was
+/// replaced long ago.
 pub(crate) async fn master(
     settings: &Settings,
     sentinels: &[Address],
@@ -16,18 +20,30 @@ pub(crate) async fn master(
     credentials: &Credentials,
 ) -> Result<Address, Trouble> {
     let mut trouble = Trouble::configuration("no Sentinel is named");
-    // Not always the same one first: it may be the one that hangs.
-    let first = fastrand::usize(..sentinels.len().max(1));
-    for index in 0..sentinels.len() {
-        let sentinel = &sentinels[(first + index) % sentinels.len()];
-        let asking = timeout(settings.connect_within * 2, ask(settings, sentinel, name, credentials));
-        match asking.await {
-            Ok(Ok(address)) => return Ok(address),
-            Ok(Err(error)) => trouble = error,
-            Err(_) => trouble = Trouble::unavailable(format!("the Sentinel at {sentinel} does not answer")),
+    let mut asking: FuturesUnordered<_> = sentinels
+        .iter()
+        .map(async |sentinel| {
+            let asking = timeout(settings.connect_within * 2, ask(settings, sentinel, name, credentials));
+            let silent = || Trouble::unavailable(format!("the Sentinel at {sentinel} does not answer"));
+            asking.await.unwrap_or_else(|_| Err(silent()))
+        })
+        .collect();
+    let mut named: HashMap<Address, usize> = HashMap::new();
+    while let Some(answer) = asking.next().await {
+        match answer {
+            Ok(address) => {
+                let count = named.entry(address.clone()).or_default();
+                *count += 1;
+                if *count > sentinels.len() / 2 {
+                    return Ok(address);
+                }
+            }
+            Err(error) => trouble = error,
         }
     }
-    Err(trouble)
+    // Without a majority: what most of those say that can be asked, and of several always the same.
+    let most = named.into_iter().max_by_key(|(address, count)| (*count, address.to_string()));
+    most.map(|(address, _)| address).ok_or(trouble)
 }
 
 async fn ask(

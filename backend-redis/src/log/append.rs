@@ -41,8 +41,7 @@ pub(crate) fn append(
     let message = &outgoing.message;
     let topic = &message.topic;
     let keys = names.keys(topic);
-    let user = message.publisher.as_ref().and_then(|publisher| publisher.user.as_deref());
-    let id = message.message_id.as_deref().map(|id| names.id(topic, user, id));
+    let id = message.message_id.as_deref().map(|id| names.id(topic, &message.id_scope(), id));
     let mut all_keys: Vec<&[u8]> =
         [&keys.meta, &keys.log, &keys.values, &keys.order].map(|key| key.as_bytes()).into();
     all_keys.extend(id.as_deref().map(str::as_bytes));

@@ -39,24 +39,43 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
 
 /// Connects to a server. Nothing is said yet.
 pub(crate) async fn connect(address: &Address, settings: &Settings) -> Result<Connection, Trouble> {
-    let connecting = timeout(settings.connect_within, open(address, settings));
-    let io = connecting.await.unwrap_or_else(|_| {
+    let connecting = timeout(settings.connect_within, open(address));
+    let opened = connecting.await.unwrap_or_else(|_| {
         let limit = settings.connect_within;
         Err(Trouble::unavailable(format!("{address} did not accept a connection within {limit:?}")))
     })?;
+    let io = match (opened, address) {
+        (Opened::Tcp(stream), Address::Tcp(host, _)) if settings.tls => {
+            let limit = settings.answer_within;
+            timeout(limit, secure(stream, host, settings)).await.unwrap_or_else(|_| {
+                Err(Trouble::unavailable(format!(
+                    "{address} did not finish the TLS handshake within {limit:?}"
+                )))
+            })?
+        }
+        (Opened::Tcp(stream), _) => Box::new(stream),
+        #[cfg(unix)]
+        (Opened::Unix(stream), _) => Box::new(stream),
+    };
     Ok(Connection::new(io))
 }
 
-async fn open(address: &Address, settings: &Settings) -> Result<Box<dyn Io>, Trouble> {
+enum Opened {
+    Tcp(TcpStream),
+    #[cfg(unix)]
+    Unix(tokio::net::UnixStream),
+}
+
+async fn open(address: &Address) -> Result<Opened, Trouble> {
     let failed = |error| Trouble::io(format!("cannot connect to {address}: is Redis running there?"), error);
     match address {
         Address::Tcp(host, port) => {
             let stream = TcpStream::connect((host.as_str(), *port)).await.map_err(failed)?;
             stream.set_nodelay(true).map_err(failed)?;
-            if settings.tls { secure(stream, host, settings).await } else { Ok(Box::new(stream)) }
+            Ok(Opened::Tcp(stream))
         }
         #[cfg(unix)]
-        Address::Unix(path) => Ok(Box::new(tokio::net::UnixStream::connect(path).await.map_err(failed)?)),
+        Address::Unix(path) => Ok(Opened::Unix(tokio::net::UnixStream::connect(path).await.map_err(failed)?)),
         #[cfg(not(unix))]
         Address::Unix(_) => Err(Trouble::configuration("this system has no unix sockets")),
     }

@@ -96,21 +96,23 @@ pub(crate) async fn run(
     };
     let watching = async {
         let mut count = heard.load(Ordering::Relaxed);
-        let mut since = Instant::now();
         let ping_every = watch.ping_every.min(watch.answer_within);
         let look_every = (ping_every / 4).max(Duration::from_millis(5));
         let mut pinged = false;
+        let mut silent = Duration::ZERO;
         loop {
+            let since = Instant::now();
             sleep(look_every).await;
+            // Time in which this program itself stood still is not the server's silence: what it said may not have been read yet.
+            silent += since.elapsed().min(2 * look_every);
             let now = heard.load(Ordering::Relaxed);
             if now != count {
-                (count, since, pinged) = (now, Instant::now(), false);
-            } else if !pinged && since.elapsed() >= ping_every {
+                (count, silent, pinged) = (now, Duration::ZERO, false);
+            } else if !pinged && silent >= ping_every {
                 // From here on an answer is owed, whatever was asked before.
                 queue.ping(watch.ping.clone());
-                (since, pinged) = (Instant::now(), true);
-            } else if (pinged || queue.awaits_answer()) && since.elapsed() >= watch.answer_within {
-                let silent = since.elapsed();
+                (silent, pinged) = (Duration::ZERO, true);
+            } else if (pinged || queue.awaits_answer()) && silent >= watch.answer_within {
                 return Trouble::unavailable(format!("the server has been silent for {silent:.1?}"));
             }
         }
@@ -136,11 +138,17 @@ fn take(value: Value, queue: &Queue, pushes: Option<&dyn Pushes>, watch: &Watch)
                 Value::ServerError(error) => redirect(error, watch),
                 _ => None,
             };
+            // Who was a master may have become a replica without a word. A new connection finds the one that is a master now.
+            let demoted = match &value {
+                Value::ServerError(error) if code(error) == "READONLY" => Some(Trouble::of(error)),
+                _ => None,
+            };
             queue.answer(value, redirect).map_err(|_| {
                 Trouble::unavailable(
                     "the server gave an answer to nothing that was asked: the connection is given up",
                 )
-            })
+            })?;
+            demoted.map_or(Ok(()), Err)
         }
     }
 }
