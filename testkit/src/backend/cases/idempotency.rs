@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use fanfare_core::{
     backend::Accepted,
-    message::{MessageParts, Publisher},
+    message::{IdScope, MessageParts, Publisher},
     session::ClientId,
     topic::TopicConfig,
 };
@@ -12,29 +12,38 @@ use tokio::time::{Instant, sleep};
 
 use crate::backend::{Cluster, node::Node, subject::Subject};
 
-/// Publishes a message with an id, as a user.
-async fn repeat(node: &Node, subject: &Subject, text: &str, id: &str, user: Option<&str>) -> Accepted {
-    let accepted = node.within("publish", node.hand_over(subject, named(subject, text, id, user))).await;
+/// Publishes a message with an id, as somebody.
+async fn repeat(node: &Node, subject: &Subject, text: &str, id: &str, scope: &IdScope) -> Accepted {
+    let accepted = node.within("publish", node.hand_over(subject, named(subject, text, id, scope))).await;
     accepted.unwrap_or_else(|error| panic!("{text:?} is not accepted: {error:?}"))
 }
 
-fn named(subject: &Subject, text: &str, id: &str, user: Option<&str>) -> MessageParts {
+fn named(subject: &Subject, text: &str, id: &str, scope: &IdScope) -> MessageParts {
     let mut parts = MessageParts::new(subject.name.clone(), text);
     parts.message_id = Some(id.into());
     // Each time another connection.
-    parts.publisher = user.map(|user| Publisher { client: ClientId::random(), user: Some(user.into()) });
+    let client = |user| Some(Publisher { client: ClientId::random(), user });
+    parts.publisher = match scope {
+        IdScope::App => None,
+        IdScope::Anonymous => client(None),
+        IdScope::User(user) => client(Some(user.clone())),
+    };
     parts
+}
+
+fn user(name: &str) -> IdScope {
+    IdScope::User(name.into())
 }
 
 pub(in crate::backend) async fn idempotency_answers_with_the_first_position(cluster: Cluster) {
     let node = cluster.node().await;
     let subject = Subject::logged("logged.t");
     node.subscribe(&subject).await;
-    let first = repeat(&node, &subject, "first", "id", None).await;
+    let first = repeat(&node, &subject, "first", "id", &IdScope::App).await;
     assert!(!first.duplicate && first.position.is_some(), "{first:?}");
     node.say(&subject, "another").await;
     for _ in 0..3 {
-        let again = repeat(&node, &subject, "again", "id", None).await;
+        let again = repeat(&node, &subject, "again", "id", &IdScope::App).await;
         assert!(again.duplicate, "{again:?}");
         assert_eq!(again.position, first.position);
         assert!(again.stored.is_none());
@@ -51,23 +60,25 @@ pub(in crate::backend) async fn idempotency_is_scoped_to_topic_and_user(cluster:
     let [subject, other] = ["logged.t", "logged.u"].map(Subject::logged);
     // Users and ids that a careless key would run together.
     let cases = [
-        ("1", "a", None),
-        ("2", "a", Some("ann")),
-        ("3", "a", Some("bob")),
-        ("4", "a", Some("")),
-        ("5", "b:c", Some("a")),
-        ("6", "c", Some("a:b")),
-        ("7", "ann:a", None),
-        ("8", "A", None),
-        ("9", "", None),
+        ("1", "a", IdScope::App),
+        ("2", "a", user("ann")),
+        ("3", "a", user("bob")),
+        ("4", "a", user("")),
+        ("5", "b:c", user("a")),
+        ("6", "c", user("a:b")),
+        ("7", "ann:a", IdScope::App),
+        ("8", "A", IdScope::App),
+        ("9", "", IdScope::App),
+        ("10", "a", IdScope::Anonymous),
+        ("11", "", IdScope::Anonymous),
     ];
     for subject in [&subject, &other] {
-        for (text, id, user) in cases {
-            let accepted = repeat(&node, subject, text, id, user).await;
-            assert!(!accepted.duplicate, "{id:?} of {user:?} in {} was never seen", subject.name);
+        for (text, id, scope) in &cases {
+            let accepted = repeat(&node, subject, text, id, scope).await;
+            assert!(!accepted.duplicate, "{id:?} of {scope:?} in {} was never seen", subject.name);
         }
-        for (text, id, user) in cases {
-            assert!(repeat(&node, subject, text, id, user).await.duplicate, "{id:?} of {user:?} was seen");
+        for (text, id, scope) in &cases {
+            assert!(repeat(&node, subject, text, id, scope).await.duplicate, "{id:?} of {scope:?} was seen");
         }
     }
     assert_eq!(node.retained(&subject).await.len(), cases.len());
@@ -81,8 +92,8 @@ pub(in crate::backend) async fn idempotency_ends_with_its_window(cluster: Cluste
     let mut first = None;
     for n in 0..20 {
         let (began, id) = (Instant::now(), format!("id {n}"));
-        repeat(&node, &subject, "first", &id, None).await;
-        let again = repeat(&node, &subject, "again", &id, None).await;
+        repeat(&node, &subject, "first", &id, &IdScope::App).await;
+        let again = repeat(&node, &subject, "again", &id, &IdScope::App).await;
         if began.elapsed() < window / 2 {
             assert!(again.duplicate, "forgotten within its window");
             first = Some(id);
@@ -92,7 +103,7 @@ pub(in crate::backend) async fn idempotency_ends_with_its_window(cluster: Cluste
     let Some(id) = first else { panic!("no two calls within a second") };
     let deadline = Instant::now() + window + cluster.patience;
     // Repeats do not make the window longer.
-    while repeat(&node, &subject, "later", &id, None).await.duplicate {
+    while repeat(&node, &subject, "later", &id, &IdScope::App).await.duplicate {
         assert!(Instant::now() < deadline, "remembered for longer than its window");
         sleep(Duration::from_millis(100)).await;
     }
@@ -110,7 +121,7 @@ pub(in crate::backend) async fn idempotency_holds_among_nodes_at_once(cluster: C
         for _ in 0..3 {
             for node in &nodes {
                 let handed_over =
-                    node.hand_over(&subject, named(&subject, &round.to_string(), &id, Some("ann")));
+                    node.hand_over(&subject, named(&subject, &round.to_string(), &id, &user("ann")));
                 acknowledged.push(tokio::spawn(handed_over));
             }
         }
