@@ -24,7 +24,7 @@
 //!
 //! `curl -N 'http://127.0.0.1:3000/events?topic=chat.lobby'` shows messages; `PROTOCOL.md` says what a page sends and receives.
 //!
-//! One process needs nothing else. Several share a [backend](backend), which a URL names: [`BackendFromUrl`].
+//! One process needs nothing else. Several share a [backend], which a URL names: [`BackendFromUrl`].
 //!
 //! # Features
 //!
