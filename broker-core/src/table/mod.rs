@@ -1,5 +1,6 @@
 //! The topics that this node knows, and which shards hold them.
 
+mod arrival;
 mod flight;
 mod index;
 mod sequencer;
@@ -13,10 +14,11 @@ use std::{
     },
 };
 
+pub(crate) use arrival::{Arrival, PatternArrival};
 use dashmap::DashMap;
 pub(crate) use flight::Flight;
 pub(crate) use index::PatternIndex;
-pub(crate) use sequencer::{Arrival, PatternArrival, Sequencer, Tail};
+pub(crate) use sequencer::{Sequencer, Tail};
 pub(crate) use state::{TopicId, TopicState};
 
 use crate::topic::{PatternTrie, TopicConfig, TopicName, TopicPattern};

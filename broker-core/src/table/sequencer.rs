@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use smallvec::SmallVec;
 use tokio::time::Instant;
 
-use super::PatternIndex;
+use super::{Arrival, PatternArrival, PatternIndex};
 use crate::{
     backend::{NodeId, Origin},
     fanout::Whom,
@@ -67,7 +67,7 @@ pub(crate) enum Tail {
     None,
     /// It is being read from the backend, which has to reach the last offset that was seen meanwhile. It is known by
     /// `news` that something was seen while an answer was on its way.
-    Filling { seen: u64, news: u64 },
+    Filling { seen: u64, news: u32 },
     /// All that the backend retains, within the topic's limits.
     Ready(Box<TopicLog>),
 }
@@ -81,41 +81,6 @@ struct Heard {
     seq: u64,
     /// Nothing was lost since without having been told.
     is_known: bool,
-}
-
-/// How a logged message fits to what has arrived before.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Arrival {
-    /// It is the next one.
-    Next,
-    /// It has arrived before.
-    Repeat,
-    /// Messages before it are missing.
-    Hole,
-    /// It belongs to another log.
-    OtherEpoch,
-    /// Nobody is subscribed: its order is not watched.
-    Unwatched,
-}
-
-impl Arrival {
-    /// Whether those who are subscribed by name have it, or there are none.
-    pub(crate) fn is_for_nobody_by_name(&self) -> bool {
-        matches!(self, Self::Repeat | Self::Unwatched)
-    }
-}
-
-/// How a logged message fits to what went to those who are subscribed by a pattern.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum PatternArrival {
-    /// It goes on from there, or nobody is subscribed so.
-    Next,
-    /// It is the first that goes to them, or the first after a loss that they were told of.
-    First,
-    /// They have got it.
-    Repeat,
-    /// It does not follow what they have got.
-    After(Position),
 }
 
 impl Sequencer {
@@ -311,7 +276,7 @@ impl Sequencer {
     pub(crate) fn fill_again(&mut self) -> bool {
         match &mut self.tail {
             Tail::Filling { seen, news } => {
-                (*seen, *news) = (u64::MAX, *news + 1);
+                (*seen, *news) = (u64::MAX, news.wrapping_add(1));
                 true
             }
             Tail::None | Tail::Ready(_) => false,
@@ -324,7 +289,7 @@ impl Sequencer {
         match &mut self.tail {
             Tail::None => Arrival::Unwatched,
             Tail::Filling { seen, news } => {
-                (*seen, *news) = ((*seen).max(offset), *news + 1);
+                (*seen, *news) = ((*seen).max(offset), news.wrapping_add(1));
                 Arrival::Unwatched
             }
             Tail::Ready(log) if log.epoch() != epoch => Arrival::OtherEpoch,
