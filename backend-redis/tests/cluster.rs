@@ -7,7 +7,7 @@ use std::{sync::Arc, time::Duration};
 use async_trait::async_trait;
 use fanfare_core::{
     backend::{Backend, BackendState},
-    topic::TopicName,
+    topic::{TopicConfig, TopicName},
 };
 use fanfare_testkit::{
     backend::{Exception, Harness, Needs},
@@ -16,6 +16,7 @@ use fanfare_testkit::{
 use support::{
     cluster::{RedisCluster, slot_of},
     law::{EPHEMERAL, LOGGED, World},
+    raw::{Raw, retention},
 };
 use tokio::{sync::OnceCell, time::sleep};
 
@@ -126,4 +127,38 @@ async fn a_master_is_killed() {
         eprintln!("a master is killed: its replica serves after {took:?}");
     }
     world.end("a master is killed").await;
+}
+
+/// A replica that is behind takes over from a master that lives on and sends its clients there: what only the old one had is
+/// lost, and its places are not given to other messages.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_replica_that_is_behind_takes_over() {
+    let Some(mut cluster) = RedisCluster::start(Program::Redis).await else { return };
+    let master = cluster.owner(slot_of(&cluster, LOGGED).await).await;
+    let replica = cluster.add(Program::Redis, Some(master)).await;
+    let kept = retention(&TopicConfig::new().history(100));
+    let node = Raw::start(cluster.builder()).await;
+    node.hand_over(LOGGED, "1", Some(kept)).await.expect("it is stored");
+    let copied: i64 = cluster.tell(master, &["WAIT", "1", "5000"]).await;
+    assert_eq!(copied, 1);
+    // It cannot log in to its master any more.
+    let _: String = cluster.tell(replica, &["CONFIG", "SET", "masterauth", "wrong"]).await;
+    let _: i64 = cluster.tell(master, &["CLIENT", "KILL", "TYPE", "replica"]).await;
+    let lost = node.hand_over(LOGGED, "lost", Some(kept)).await.expect("it is stored");
+    let lost = lost.position.expect("a position");
+    let _: String = cluster.tell(replica, &["CLUSTER", "FAILOVER", "TAKEOVER"]).await;
+    while !cluster.tell::<String>(master, &["INFO", "replication"]).await.contains("role:slave") {
+        sleep(Duration::from_millis(5)).await;
+    }
+    let accepted = loop {
+        if let Ok(accepted) = node.hand_over(LOGGED, "2", Some(kept)).await {
+            break accepted.position.expect("a position");
+        }
+        sleep(Duration::from_millis(20)).await;
+    };
+    assert!(
+        accepted.epoch != lost.epoch || accepted.offset > lost.offset + (1 << 32),
+        "{accepted:?} may have named another message: {lost:?} did"
+    );
+    node.end().await;
 }

@@ -67,6 +67,28 @@ impl Servers {
         Err(trouble)
     }
 
+    /// A server that is new to us may have taken over from another one that still answers: what that one had stored
+    /// last may be lost, as if it had gone.
+    pub(super) async fn forget_replaced(&self, new: &Address) {
+        let Ok(ranges) = self.ask(new).await else { return };
+        for peer in self.peers() {
+            let Some(address) = &peer.address else { continue };
+            if ranges.iter().any(|(_, _, owner)| owner == address) {
+                continue;
+            }
+            let settings = &self.node.settings;
+            let role = async {
+                let mut connection = connect(address, settings).await?;
+                greet(&mut connection, &settings.credentials, 0, settings, &[]).await
+            };
+            if let Ok(Ok(hello)) = timeout(settings.answer_within, role).await
+                && !hello.is_master
+            {
+                self.node.runs.lock().remove(&peer.id);
+            }
+        }
+    }
+
     async fn ask(&self, address: &Address) -> Result<Vec<(u16, u16, Address)>, Trouble> {
         let settings = &self.node.settings;
         let mut connection = connect(address, settings).await?;

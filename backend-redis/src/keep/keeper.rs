@@ -42,6 +42,9 @@ impl Servers {
             };
             let pushes = match role {
                 Role::Commands => {
+                    if node.is_cluster() {
+                        self.forget_replaced(&address).await;
+                    }
                     node.runs.lock().insert(peer.id, hello.run);
                     None
                 }
