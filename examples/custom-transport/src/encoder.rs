@@ -12,10 +12,10 @@ impl Encoder for Lines {
         match frame {
             // Binary payloads as base64: a line is text.
             Frame::Message(message) => fanfare_protocol::encode_text_only(message, out),
+            // A heartbeat has no form in v1: the line is empty.
+            Frame::Ping => {}
             frame => {
-                if fanfare_protocol::encode(frame, out) == fanfare_protocol::Kind::Nothing
-                    && !matches!(frame, Frame::Ping)
-                {
+                if fanfare_protocol::encode(frame, out) == fanfare_protocol::Kind::Nothing {
                     return;
                 }
             }

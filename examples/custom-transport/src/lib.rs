@@ -7,6 +7,22 @@
 //!
 //! {"id":1,"subscribe":{"topic":"news"}}
 //! ```
+//!
+//! A server whose topic `news` retains its last 50 messages:
+//!
+//! ```no_run
+//! use fanfare_core::{Broker, policy::Open, topic::TopicConfig};
+//! use tokio::net::TcpListener;
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let news = TopicConfig::new().history(50);
+//! let broker = Broker::builder().policy(Open).topic("news", news).start().await?;
+//! let listener = TcpListener::bind("127.0.0.1:4000").await?;
+//! custom_transport::serve(listener, broker).await?;
+//! # Ok(())
+//! # }
+//! ```
 #![forbid(unsafe_code)]
 
 mod connection;
