@@ -1,14 +1,33 @@
-//! A backend of one's own: [`Star`], whose nodes are connected to a small [`Hub`] over TCP.
+//! A backend of one's own: [`Folder`], for nodes of one machine that share a folder.
 //!
-//! The hub keeps the logs in memory and passes messages on; a node knows nothing of the others. What a node asks and what it is told
-//! are frames of JSON behind their lengths, and messages within them are the core's own
-//! [`Envelope`](fanfare_core::backend::envelope::Envelope)s.
+//! The folder holds a file, the journal. Whatever a node says to the others is a line at its end, written while no other node
+//! writes. All nodes read it from its beginning, so that all see the same messages in the same order, and each has the logs of
+//! the logged topics in memory.
+//!
+//! The journal is bounded: where it has become too long it is begun anew, and the logs with it, which subscribers are told by
+//! another epoch. It is not flushed to a disk: a folder that is empty when the machine starts suits it, as `/dev/shm/fanfare`.
+//!
+//! ```
+//! use custom_backend::Folder;
+//! use fanfare_core::{Broker, policy::Open, subscription::Delivery};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let folder = tempfile::tempdir()?;
+//! // Two brokers, which might as well be in two processes.
+//! let here = Broker::builder().policy(Open).backend(Folder::new(folder.path())).start().await?;
+//! let there = Broker::builder().policy(Open).backend(Folder::new(folder.path())).start().await?;
+//! let mut news = here.subscribe("news").await?;
+//! there.publish("news", "hello from the other side").await?;
+//! let Some(Delivery::Message(message)) = news.recv().await else { panic!("no message") };
+//! assert_eq!(message.value.as_str(), Some("hello from the other side"));
+//! # Ok(())
+//! # }
+//! ```
 #![forbid(unsafe_code)]
 
 mod backend;
-mod hub;
-mod link;
-mod wire;
+mod journal;
+mod log;
 
-pub use backend::Star;
-pub use hub::Hub;
+pub use backend::Folder;

@@ -1,75 +1,80 @@
-//! The backend passes the suite, through a proxy that fails on request.
+//! The backend passes the suite; an outage is a folder that is away for a while.
 #![allow(clippy::unwrap_used)] // A failed unwrap is a failed test.
 
-use std::sync::Arc;
+use std::{
+    fs::{self, File},
+    io::Write,
+    path::PathBuf,
+    sync::Arc,
+};
 
 use async_trait::async_trait;
-use custom_backend::{Hub, Star};
+use custom_backend::Folder;
 use fanfare_core::{backend::Backend, topic::TopicName};
-use fanfare_testkit::{
-    backend::{Exception, Harness, Needs},
-    proxy::ChaosProxy,
-    server::free_port,
-};
-use tokio::{net::TcpListener, task::JoinHandle};
+use fanfare_testkit::backend::{Exception, Harness, Needs};
+use tempfile::TempDir;
 
 struct Cluster {
-    hub: Hub,
-    proxy: ChaosProxy,
-    server: JoinHandle<()>,
+    folder: TempDir,
+}
+
+impl Cluster {
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
 }
 
 #[async_trait]
 impl Harness for Cluster {
     async fn start() -> Option<Self> {
-        let (hub, listener) = (Hub::new(), TcpListener::bind("127.0.0.1:0").await.unwrap());
-        let proxy = ChaosProxy::start(listener.local_addr().unwrap()).await.unwrap();
-        let server = tokio::spawn(hub.clone().serve(listener));
-        Some(Self { hub, proxy, server })
+        let cluster = Self { folder: TempDir::new().unwrap() };
+        for name in ["ours", "theirs"] {
+            fs::create_dir(cluster.path(name)).unwrap();
+        }
+        Some(cluster)
     }
 
     fn node(&self) -> Arc<dyn Backend> {
-        Arc::new(Star::new(self.proxy.addr(), "ours"))
+        Arc::new(Folder::new(self.path("ours")))
     }
 
     fn stranger(&self) -> Arc<dyn Backend> {
-        Arc::new(Star::new(self.proxy.addr(), "theirs"))
+        Arc::new(Folder::new(self.path("theirs")))
     }
 
     async fn interrupt(&self) {
-        self.proxy.refuse();
+        fs::rename(self.path("ours"), self.path("away")).unwrap();
     }
 
     async fn restore(&self) {
-        self.proxy.heal();
+        fs::rename(self.path("away"), self.path("ours")).unwrap();
     }
 
-    async fn lose_log(&self, topic: &TopicName) {
-        self.hub.forget("ours", topic);
+    /// The logs of all topics.
+    async fn lose_log(&self, _: &TopicName) {
+        fs::remove_file(self.path("ours/journal")).unwrap();
+    }
+
+    /// To all who want anything.
+    async fn garble(&self, _: &TopicName) {
+        let lock = File::create(self.path("ours/lock")).unwrap();
+        lock.lock().unwrap();
+        let mut journal = File::options().append(true).open(self.path("ours/journal")).unwrap();
+        journal.write_all(b"{\"Invented\":\"later\"}\n").unwrap();
+    }
+
+    fn misconfigured(&self) -> Vec<(&'static str, Arc<dyn Backend>)> {
+        File::create(self.path("file")).unwrap();
+        vec![("a file", Arc::new(Folder::new(self.path("file"))))]
     }
 
     fn unreachable(&self) -> Arc<dyn Backend> {
-        Arc::new(Star::new(([127, 0, 0, 1], free_port().unwrap()).into(), "nowhere"))
-    }
-
-    async fn connections(&self) -> Option<usize> {
-        Some(self.proxy.connections())
+        Arc::new(Folder::new(self.path("not there")))
     }
 
     fn exceptions() -> Vec<Exception> {
-        let interests = "what a node wants ends with its connection, and with nothing else";
-        let garbage = "nobody but nodes speaks to the hub, and it passes on nothing but messages";
-        let mut exceptions: Vec<_> = Exception::all_that_need(Needs::InterestLoss, interests).collect();
-        exceptions.extend(Exception::all_that_need(Needs::Garbage, garbage));
-        exceptions
-            .push(Exception::new("start_errors_say_what_is_wrong", "there are no settings to be wrong"));
-        exceptions
-    }
-}
-
-impl Drop for Cluster {
-    fn drop(&mut self) {
-        self.server.abort();
+        let interests = "what a node wants is known to the node alone";
+        Exception::all_that_need(Needs::InterestLoss, interests).collect()
     }
 }
 
