@@ -15,8 +15,8 @@ use fanfare_core::{
 use fanfare_redis::{RedisBackend, RedisBuilder};
 use fanfare_testkit::{backend::SECRET, server::Program};
 use support::{
-    PASSWORD, Setup, impostor,
-    law::{PATIENCE, World, broker},
+    PASSWORD, PATIENCE, Setup, impostor,
+    law::{World, broker},
 };
 use tokio::time::{sleep, timeout};
 

@@ -18,8 +18,8 @@ use fanfare_testkit::{
     server::Program,
 };
 use support::{
-    Setup,
-    law::{EPHEMERAL, LOGGED, PATIENCE, World, broker},
+    PATIENCE, Setup,
+    law::{EPHEMERAL, LOGGED, World, broker},
     raw::Raw,
 };
 use tokio::{
@@ -40,8 +40,7 @@ async fn world() -> Option<(Setup, World)> {
 /// The end leaves nothing behind.
 async fn end(setup: &Setup, world: World, fault: &str) {
     world.end(fault).await;
-    let gone = timeout(PATIENCE, setup.proxy.until_connections(|count| count == 0)).await;
-    assert!(gone.is_ok(), "{} connections are left", setup.proxy.connections());
+    setup.is_as_before().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -199,8 +198,9 @@ async fn output_buffer_kick() {
         world.back("output buffer").await;
         world.check().await;
     }
-    end(&setup, world, "output buffer").await;
+    world.end("output buffer").await;
     drop(other);
+    setup.is_as_before().await;
 }
 
 /// How many connections the server knows that only receive.

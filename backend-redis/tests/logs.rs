@@ -11,8 +11,7 @@ use fanfare_core::{
 };
 use fanfare_testkit::server::Program;
 use support::{
-    Setup,
-    law::PATIENCE,
+    PATIENCE, Setup,
     raw::{Raw, Told, retention},
     topic,
 };

@@ -12,10 +12,7 @@ use fanfare_core::{Broker, StartError, backend::BackendState, policy::Open};
 use fanfare_redis::{RedisBackend, RedisBuilder};
 use fanfare_testkit::{backend::SECRET, server::Program};
 use parking_lot::Mutex;
-use support::{
-    PASSWORD, Setup, impostor,
-    law::{PATIENCE, World},
-};
+use support::{PASSWORD, PATIENCE, Setup, impostor, law::World};
 use tokio::time::sleep;
 use tracing_subscriber::fmt::MakeWriter;
 

@@ -11,10 +11,7 @@ use fanfare_core::{
 };
 use fanfare_testkit::server::Program;
 use futures_util::future::join_all;
-use support::{
-    Setup,
-    law::{PATIENCE, broker},
-};
+use support::{PATIENCE, Setup, law::broker};
 use tokio::time::timeout;
 
 const CLIENTS: usize = 1000;

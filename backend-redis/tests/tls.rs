@@ -10,7 +10,7 @@ use fanfare_core::{Broker, StartError, policy::Open};
 use fanfare_redis::{RedisBackend, RedisBuilder};
 use fanfare_testkit::server::{Program, Ready, ServerConfig};
 use rcgen::{CertifiedKey, generate_simple_self_signed};
-use support::law::PATIENCE;
+use support::PATIENCE;
 use tokio_rustls::rustls::{ClientConfig, RootCertStore, crypto::ring};
 
 async fn start(builder: RedisBuilder) -> Result<Broker, StartError> {

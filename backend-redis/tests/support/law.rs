@@ -21,8 +21,7 @@ use fanfare_redis::RedisBuilder;
 use parking_lot::Mutex;
 use tokio::{task::JoinHandle, time::timeout};
 
-/// Only catches hangs.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+use super::PATIENCE;
 
 /// What a fault must be noticed within, and what a node must be back within after its end. The second one is told as measured, and
 /// held with room for a busy machine.

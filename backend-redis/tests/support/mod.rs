@@ -5,6 +5,8 @@ pub mod cluster;
 pub mod law;
 pub mod raw;
 
+use std::time::Duration;
+
 use fanfare_core::topic::TopicName;
 use fanfare_redis::{RedisBackend, RedisBuilder};
 use fanfare_testkit::{
@@ -16,7 +18,16 @@ use redis::aio::MultiplexedConnection;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpListener,
+    runtime::Handle,
+    time::{Instant, sleep, timeout},
 };
+
+/// Only catches hangs.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// What a process of tests may hold at most: with every outage of a suite behind it, a few buffers that were meant to be bounded and are
+/// not would be beyond it.
+const MEMORY: u64 = 512 << 20;
 
 /// The password of every server; somebody else's is `fanfare_testkit::backend::SECRET`.
 pub const PASSWORD: &str = "open sesame";
@@ -25,6 +36,8 @@ pub const PASSWORD: &str = "open sesame";
 pub struct Setup {
     pub server: Server,
     pub proxy: ChaosProxy,
+    /// The runtime's tasks before any backend has begun.
+    tasks: usize,
 }
 
 impl Setup {
@@ -37,7 +50,20 @@ impl Setup {
         let config = ServerConfig::find(program)?.line(format!("requirepass \"{PASSWORD}\""));
         let server = config.lines(lines.iter().copied()).start().await.expect("a server");
         let proxy = ChaosProxy::start(server.addr()).await.expect("a proxy");
-        Some(Self { server, proxy })
+        Some(Self { server, proxy, tasks: tasks() })
+    }
+
+    /// What was started against this server has left nothing: no connection, no task, no memory worth mentioning.
+    pub async fn is_as_before(&self) {
+        let gone = timeout(PATIENCE, self.proxy.until_connections(|count| count == 0)).await;
+        assert!(gone.is_ok(), "{} connections are left", self.proxy.connections());
+        let began = Instant::now();
+        while tasks() > self.tasks {
+            assert!(began.elapsed() < PATIENCE, "{} tasks are left of {} before", tasks(), self.tasks);
+            sleep(Duration::from_millis(10)).await;
+        }
+        let resident = resident_bytes();
+        assert!(resident < MEMORY, "{resident} bytes are resident, and {MEMORY} are more than enough");
     }
 
     /// A backend behind the proxy.
@@ -70,6 +96,18 @@ impl Setup {
     pub async fn kill_subscribers(&self) -> usize {
         self.tell(&["CLIENT", "KILL", "TYPE", "pubsub"]).await
     }
+}
+
+fn tasks() -> usize {
+    Handle::current().metrics().num_alive_tasks()
+}
+
+/// Of this process, in which tests run side by side.
+fn resident_bytes() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kib = resident.and_then(|rest| rest.trim().trim_end_matches(" kB").parse::<u64>().ok());
+    kib.unwrap_or(0) * 1024
 }
 
 pub fn topic(name: &str) -> TopicName {

@@ -23,7 +23,7 @@ use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
-use super::{law::PATIENCE, topic};
+use super::{PATIENCE, topic};
 
 /// What a node was told, in this order.
 #[derive(Clone, Debug, PartialEq, Eq)]
