@@ -47,10 +47,18 @@ impl Inner {
         }
     }
 
+    /// The topic, if anybody here is subscribed to it. Where it would be one more than there may be, those who are subscribed by a
+    /// pattern are told that they miss something.
     pub(super) fn topic_for_receiving(&self, name: &TopicName) -> Option<Arc<TopicState>> {
-        self.table
-            .find(name)
-            .or_else(|| (self.table.patterns.shards(name).0 != 0).then(|| self.table.open(name).ok())?)
+        let held = self.table.find(name);
+        if held.is_some() || self.table.patterns.shards(name).0 == 0 {
+            return held;
+        }
+        let opened = self.table.open(name);
+        if opened.is_err() {
+            self.tell_patterns_lost(None);
+        }
+        opened.ok()
     }
 
     async fn receive_ephemeral(&self, incoming: Incoming, origin: Origin) {

@@ -38,6 +38,24 @@ async fn a_hole_of_a_log_that_nobody_is_subscribed_to_by_name_is_told() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_there_is_no_room_to_receive_is_told() {
+    let remote = Remote::new();
+    let backend = Handle(remote.clone());
+    let config = TopicConfig::new().history(100);
+    let node = Node::start(|broker| {
+        broker.backend(backend).topic("log.*", config).limits(|limits| limits.topics = 1)
+    });
+    let node = node.await;
+    let _room = node.broker.subscribe("log.b").await.unwrap();
+    let mut pattern = node.broker.subscribe_pattern("log.*").await.unwrap();
+    let ingress = remote.ingress();
+    for incoming in [at(7, 1, "1"), at(7, 2, "2")] {
+        ingress.deliver(incoming).await;
+    }
+    assert_eq!(received(&mut pattern).await, ["gap missed=? ?..? backend"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_hole_that_cannot_be_filled_is_told_by_name_and_by_pattern() {
     let (remote, node) = remote_log().await;
     let mut by_name = node.broker.subscribe("log.a").await.unwrap();
