@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use fanfare_core::{backend::Backend, topic::TopicName};
+use tokio::runtime::Builder;
 
 use super::Exception;
 
@@ -110,4 +111,18 @@ pub enum Clock {
     Real,
     /// tokio's paused time, one thread: whoever waits for nothing but time does not wait. For backends without sockets.
     Paused,
+}
+
+impl Clock {
+    /// Runs a case in a runtime of its own, which ends with it.
+    pub(crate) fn run(self, case: impl Future<Output = ()>) {
+        let mut runtime = match self {
+            Self::Real => Builder::new_multi_thread(),
+            Self::Paused => Builder::new_current_thread(),
+        };
+        runtime.worker_threads(2).enable_all().start_paused(self == Self::Paused);
+        let runtime = runtime.build().unwrap_or_else(|error| panic!("no runtime: {error}"));
+        runtime.block_on(case);
+        runtime.shutdown_timeout(Duration::from_secs(1));
+    }
 }

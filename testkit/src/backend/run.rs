@@ -2,9 +2,9 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use tokio::{runtime::Builder, time::timeout};
+use tokio::time::timeout;
 
-use super::{Case, Clock, Cluster, Harness, case};
+use super::{Case, Cluster, Harness, case};
 
 /// When a case is given up, whatever it waits for.
 const HANGS_AFTER: Duration = Duration::from_secs(300);
@@ -26,17 +26,10 @@ pub fn run<H: Harness>(name: &str) {
         return;
     }
     println!("{name}: {}", case.about);
-    let mut runtime = match H::clock() {
-        Clock::Real => Builder::new_multi_thread(),
-        Clock::Paused => Builder::new_current_thread(),
-    };
-    runtime.worker_threads(2).enable_all().start_paused(H::clock() == Clock::Paused);
-    let runtime = runtime.build().unwrap_or_else(|error| panic!("no runtime: {error}"));
-    runtime.block_on(async {
+    H::clock().run(async {
         let Some(harness) = H::start().await else { return };
         run_case(case, Cluster::new(Arc::new(harness), H::patience())).await;
     });
-    runtime.shutdown_timeout(Duration::from_secs(1));
 }
 
 /// Runs one case with the nodes of a cluster.

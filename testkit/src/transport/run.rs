@@ -4,10 +4,9 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use fanfare_core::Broker;
 use futures_util::{FutureExt, future::BoxFuture};
-use tokio::{runtime::Builder, time::timeout};
+use tokio::time::timeout;
 
 use super::{Case, Harness, case};
-use crate::backend::Clock;
 
 /// When a case is given up, whatever it waits for.
 const HANGS_AFTER: Duration = Duration::from_secs(300);
@@ -61,14 +60,7 @@ pub fn run<H: Harness>(name: &str) {
         return;
     }
     println!("{name}: {}", case.about);
-    let mut runtime = match H::clock() {
-        Clock::Real => Builder::new_multi_thread(),
-        Clock::Paused => Builder::new_current_thread(),
-    };
-    runtime.worker_threads(2).enable_all().start_paused(H::clock() == Clock::Paused);
-    let runtime = runtime.build().unwrap_or_else(|error| panic!("no runtime: {error}"));
-    runtime.block_on(run_case(case, Setup::of::<H>(H::patience())));
-    runtime.shutdown_timeout(Duration::from_secs(1));
+    H::clock().run(run_case(case, Setup::of::<H>(H::patience())));
 }
 
 /// Runs one case.
