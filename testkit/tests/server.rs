@@ -123,13 +123,66 @@ async fn nodes_of_a_cluster_meet() {
 
 #[tokio::test]
 async fn nats_runs_with_jetstream() {
-    let Some(config) = ServerConfig::find(Program::Nats) else { return };
-    let mut server = config.line("jetstream { store_dir: \"{dir}/jetstream\" }").start().await.unwrap();
-    server.restart().await.unwrap();
+    for program in [Program::Nats, Program::NatsCurrent] {
+        let Some(config) = ServerConfig::find(program) else { continue };
+        let mut server = config.jetstream().start().await.unwrap();
+        server.restart().await.unwrap();
+        assert!(info(&server).contains("\"jetstream\":true"), "{}", info(&server));
+        assert!(server.folder().join("jetstream").exists());
+        server.kill();
+        server.wipe().unwrap();
+        let left = server.folder().read_dir().unwrap().map(|entry| entry.unwrap().file_name());
+        let mut left: Vec<_> = left.collect();
+        left.sort();
+        assert_eq!(left, ["server.conf", "server.log"]);
+        server.restart().await.unwrap();
+    }
+}
+
+/// What NATS says of itself to who connects.
+fn info(server: &Server) -> String {
     let mut info = [0; 4096];
     let read = TcpStream::connect(server.addr()).unwrap().read(&mut info).unwrap();
-    let info = String::from_utf8_lossy(&info[..read]).into_owned();
-    assert!(info.contains("\"jetstream\":true"), "{info}");
+    String::from_utf8_lossy(&info[..read]).into_owned()
+}
+
+#[tokio::test]
+async fn a_server_can_be_given_another_configuration() {
+    for program in [Program::Nats, Program::NatsCurrent] {
+        let Some(config) = ServerConfig::find(program) else { continue };
+        let mut server = config.line("max_payload: 1000").start().await.unwrap();
+        assert!(info(&server).contains("\"max_payload\":1000"), "{}", info(&server));
+        server.reconfigure(["max_payload: 2000"]).unwrap();
+        assert!(info(&server).contains("\"max_payload\":1000"), "not before it reads it");
+        server.reload().unwrap();
+        until("it does not read it", || info(&server).contains("\"max_payload\":2000"));
+    }
+}
+
+#[tokio::test]
+async fn a_lame_duck_says_so_and_ends() {
+    for program in [Program::Nats, Program::NatsCurrent] {
+        let Some(config) = ServerConfig::find(program) else { continue };
+        let lines = ["lame_duck_grace_period: \"1s\"", "lame_duck_duration: \"30s\""];
+        let server = config.lines(lines).start().await.unwrap();
+        let mut stream = TcpStream::connect(server.addr()).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.write_all(b"CONNECT {\"verbose\":false,\"protocol\":1}\r\nPING\r\n").unwrap();
+        let mut said = String::new();
+        let mut read = |wanted: &str| {
+            let mut part = [0; 4096];
+            while !said.contains(wanted) {
+                let read = stream.read(&mut part).unwrap();
+                assert!(read > 0, "it has ended without a word: {said}");
+                said += &String::from_utf8_lossy(&part[..read]);
+            }
+        };
+        read("PONG");
+        server.lame_duck().unwrap();
+        read("\"ldm\":true");
+        let pid = server.pid().unwrap();
+        until("it goes on", || !runs(pid));
+    }
 }
 
 /// Run as a process of its own by the test below; does nothing in other runs.

@@ -3,13 +3,16 @@
 use std::{
     fs, io,
     net::{Ipv4Addr, TcpListener},
-    path::PathBuf,
+    path::{Path, PathBuf},
 };
 
 use super::{Program, Ready, Server, ServerError};
 
 /// How often another port is tried when a server ends at once: somebody else may have taken the port.
 const TRIES: usize = 3;
+
+/// The name of the configuration file in a server's folder.
+pub(super) const FILE: &str = "server.conf";
 
 /// A server that is about to be started.
 #[derive(Clone, Debug)]
@@ -36,7 +39,7 @@ impl ServerConfig {
     /// The same with a program that is known.
     #[must_use]
     pub fn at(program: Program, path: impl Into<PathBuf>) -> Self {
-        let ready = if program == Program::Nats { Ready::Info } else { Ready::Ping };
+        let ready = if program.is_nats() { Ready::Info } else { Ready::Ping };
         let (lines, arguments) = (Vec::new(), Vec::new());
         Self { program, path: path.into(), lines, arguments, port: None, ready }
     }
@@ -44,8 +47,8 @@ impl ServerConfig {
     /// Adds a line to the configuration file; of two that set the same in Redis, the later counts.
     /// `{port}` in it is replaced with the server's port, `{dir}` with its folder.
     ///
-    /// Without any, Redis and Valkey keep nothing on disk and listen at 127.0.0.1; NATS has no JetStream
-    /// (`jetstream { store_dir: "{dir}/jetstream" }` is the line that gives it one).
+    /// Without any, Redis and Valkey keep nothing on disk and listen at 127.0.0.1; NATS has no JetStream (see
+    /// [`jetstream`](Self::jetstream)).
     #[must_use]
     pub fn line(mut self, line: impl Into<String>) -> Self {
         self.lines.push(line.into());
@@ -64,6 +67,12 @@ impl ServerConfig {
     pub fn argument(mut self, argument: impl Into<String>) -> Self {
         self.arguments.push(argument.into());
         self
+    }
+
+    /// Gives NATS a JetStream, which stores in the server's folder.
+    #[must_use]
+    pub fn jetstream(self) -> Self {
+        self.line("jetstream { store_dir: \"{dir}/jetstream\" }")
     }
 
     /// Runs Redis or Valkey as a Sentinel.
@@ -122,10 +131,13 @@ impl ServerConfig {
         };
         self.port = Some(port);
         let folder = tempfile::Builder::new().prefix("fanfare-").tempdir().map_err(ServerError::Folder)?;
-        let file = folder.path().join("server.conf");
-        fs::write(&file, self.file(port, &folder.path().display().to_string()))
-            .map_err(ServerError::Folder)?;
+        self.write(port, folder.path())?;
         Server::start(self, port, folder).await
+    }
+
+    pub(super) fn write(&self, port: u16, folder: &Path) -> Result<(), ServerError> {
+        let text = self.file(port, &folder.display().to_string());
+        fs::write(folder.join(FILE), text).map_err(ServerError::Folder)
     }
 
     fn file(&self, port: u16, dir: &str) -> String {
@@ -133,7 +145,7 @@ impl ServerConfig {
             Program::Redis | Program::Valkey => {
                 &["bind 127.0.0.1", "port {port}", "dir {dir}", "daemonize no", "save \"\"", "appendonly no"]
             }
-            Program::Nats => &["listen: \"127.0.0.1:{port}\""],
+            Program::Nats | Program::NatsCurrent => &["listen: \"127.0.0.1:{port}\""],
         };
         // A Sentinel has no data to save.
         let is_sentinel = self.arguments.iter().any(|argument| argument == "--sentinel");

@@ -17,9 +17,9 @@
 //!
 //! # Where programs come from
 //!
-//! From the environment variable `REDIS_SERVER`, `VALKEY_SERVER` or `NATS_SERVER`, else from `PATH` (and `/usr/sbin`, where Debian
-//! keeps servers), else from the virtual environment `.cache/venv` of the folder that the test runs in or one above it. A program
-//! that is missing is said on the standard error, and the test is to be left; with `CI=true` it is a panic.
+//! From the environment variable `REDIS_SERVER`, `VALKEY_SERVER`, `NATS_SERVER` or `NATS_CURRENT_SERVER`, else from `PATH` (and
+//! `/usr/sbin`, where Debian keeps servers), else from the virtual environment `.cache/venv` of the folder that the test runs in
+//! or one above it. A program that is missing is said on the standard error, and the test is to be left; with `CI=true` it is a panic.
 
 mod config;
 mod error;

@@ -13,7 +13,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::{ServerConfig, ServerError, watchdog::Watchdog};
+use super::{ServerConfig, ServerError, config::FILE, watchdog::Watchdog};
 
 /// How long a server may take until it is ready.
 const READY_WITHIN: Duration = Duration::from_secs(20);
@@ -23,6 +23,9 @@ const STOP_WITHIN: Duration = Duration::from_secs(10);
 
 /// How often it is looked.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
+
+/// The name of the file in a server's folder that takes what it says.
+const LOG: &str = "server.log";
 
 /// How much of a log an error quotes: bytes.
 const QUOTED: usize = 4096;
@@ -71,7 +74,7 @@ impl Server {
     /// What it has said.
     #[must_use]
     pub fn log(&self) -> String {
-        let log = fs::read(self.folder().join("server.log")).unwrap_or_default();
+        let log = fs::read(self.folder().join(LOG)).unwrap_or_default();
         String::from_utf8_lossy(&log).into_owned()
     }
 
@@ -90,6 +93,57 @@ impl Server {
     pub async fn restart(&mut self) -> Result<(), ServerError> {
         self.stop().await?;
         self.run().await
+    }
+
+    /// Gives it other lines of configuration, in place of all that it was given: they hold from the next
+    /// [`restart`](Self::restart) or [`reload`](Self::reload) on.
+    ///
+    /// # Errors
+    ///
+    /// When its folder cannot be written to.
+    pub fn reconfigure<L: Into<String>>(
+        &mut self,
+        lines: impl IntoIterator<Item = L>,
+    ) -> Result<(), ServerError> {
+        self.config.lines = lines.into_iter().map(Into::into).collect();
+        self.config.write(self.port, self.folder.path())
+    }
+
+    /// Lets NATS read its configuration again (`SIGHUP`), which takes it a moment.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be sent a signal.
+    pub fn reload(&self) -> Result<(), ServerError> {
+        self.send(Signal::HUP)
+    }
+
+    /// Sends NATS into lame duck mode (`SIGUSR2`): it takes no new connections, asks those that it has to move, and ends.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be sent a signal.
+    pub fn lame_duck(&self) -> Result<(), ServerError> {
+        self.send(Signal::USR2)
+    }
+
+    /// Removes what it has stored; its configuration and what it said stay. For a server that does not run.
+    ///
+    /// # Errors
+    ///
+    /// When its folder cannot be changed.
+    pub fn wipe(&self) -> Result<(), ServerError> {
+        for entry in fs::read_dir(self.folder()).map_err(ServerError::Folder)? {
+            let entry = entry.map_err(ServerError::Folder)?;
+            let is_folder = entry.file_type().map_err(ServerError::Folder)?.is_dir();
+            let removed = match entry.file_name() {
+                name if name == FILE || name == LOG => Ok(()),
+                _ if is_folder => fs::remove_dir_all(entry.path()),
+                _ => fs::remove_file(entry.path()),
+            };
+            removed.map_err(ServerError::Folder)?;
+        }
+        Ok(())
     }
 
     /// Kills it (`SIGKILL`): connections are reset, and what is not on disk is lost.
@@ -121,7 +175,7 @@ impl Server {
     ///
     /// When it cannot be sent a signal.
     pub fn pause(&self) -> Result<(), ServerError> {
-        self.running.as_ref().map_or(Ok(()), |running| running.signal(Signal::STOP))
+        self.send(Signal::STOP)
     }
 
     /// Lets a paused one go on (`SIGCONT`).
@@ -130,17 +184,21 @@ impl Server {
     ///
     /// When it cannot be sent a signal.
     pub fn resume(&self) -> Result<(), ServerError> {
-        self.running.as_ref().map_or(Ok(()), |running| running.signal(Signal::CONT))
+        self.send(Signal::CONT)
+    }
+
+    fn send(&self, signal: Signal) -> Result<(), ServerError> {
+        self.running.as_ref().map_or(Ok(()), |running| running.signal(signal))
     }
 
     async fn run(&mut self) -> Result<(), ServerError> {
         let folder = self.folder.path();
-        let log = || File::options().create(true).append(true).open(folder.join("server.log"));
+        let log = || File::options().create(true).append(true).open(folder.join(LOG));
         let mut command = Command::new(&self.config.path);
-        if self.config.program == super::Program::Nats {
+        if self.config.program.is_nats() {
             command.arg("--config");
         }
-        command.arg(folder.join("server.conf")).args(&self.config.arguments).current_dir(folder);
+        command.arg(folder.join(FILE)).args(&self.config.arguments).current_dir(folder);
         command.stdin(Stdio::null());
         command.stdout(log().map_err(ServerError::Folder)?).stderr(log().map_err(ServerError::Folder)?);
         // Ctrl-C at a terminal ends the test, and the test its servers.
@@ -176,7 +234,7 @@ impl Server {
     }
 
     fn end_of_log(&self) -> String {
-        let log = fs::read(self.folder().join("server.log")).unwrap_or_default();
+        let log = fs::read(self.folder().join(LOG)).unwrap_or_default();
         String::from_utf8_lossy(&log[log.len().saturating_sub(QUOTED)..]).into_owned()
     }
 }

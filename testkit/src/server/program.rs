@@ -20,16 +20,19 @@ pub enum Program {
     Valkey,
     /// `nats-server`, or what `NATS_SERVER` names.
     Nats,
+    /// `nats-server-current`, or what `NATS_CURRENT_SERVER` names: a newer one beside that of a distribution.
+    NatsCurrent,
 }
 
 impl Program {
-    /// The file's name: `redis-server`, `valkey-server` or `nats-server`.
+    /// The file's name: `redis-server`, `valkey-server`, `nats-server` or `nats-server-current`.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
             Self::Redis => "redis-server",
             Self::Valkey => "valkey-server",
             Self::Nats => "nats-server",
+            Self::NatsCurrent => "nats-server-current",
         }
     }
 
@@ -40,7 +43,14 @@ impl Program {
             Self::Redis => "REDIS_SERVER",
             Self::Valkey => "VALKEY_SERVER",
             Self::Nats => "NATS_SERVER",
+            Self::NatsCurrent => "NATS_CURRENT_SERVER",
         }
+    }
+
+    /// Whether it speaks NATS's protocol, and reads its configuration.
+    #[must_use]
+    pub fn is_nats(self) -> bool {
+        matches!(self, Self::Nats | Self::NatsCurrent)
     }
 
     /// Where it is. `None` where it is missing, which is said on the standard error.
@@ -72,8 +82,10 @@ impl Program {
     fn in_environment(self) -> Option<PathBuf> {
         let here = env::current_dir().ok()?;
         let venv = here.ancestors().map(|folder| folder.join(".cache/venv")).find(|venv| venv.is_dir())?;
-        let script = venv.join("bin").join(self.name());
-        if is_program(&script) { Some(script) } else { search(&venv.join("lib"), self.name(), DEPTH) }
+        // There it is current anyway.
+        let name = if self.is_nats() { Self::Nats.name() } else { self.name() };
+        let script = venv.join("bin").join(name);
+        if is_program(&script) { Some(script) } else { search(&venv.join("lib"), name, DEPTH) }
     }
 }
 
