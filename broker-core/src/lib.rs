@@ -3,6 +3,7 @@
 
 pub mod backend;
 mod broker;
+pub mod calls;
 mod fanout;
 pub mod hooks;
 mod limits;

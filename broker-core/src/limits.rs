@@ -43,6 +43,14 @@ pub struct Limits {
     pub histories_per_second: NonZeroU32,
     /// Publishes of one connection that wait for the backend: 64; then its socket is not read.
     pub publishes_in_flight: usize,
+    /// Calls of one connection that the app serves at once: 64; then its socket is not read.
+    pub calls_in_flight: usize,
+    /// How long the app may take to serve a call, where its method does not say otherwise: 30 s.
+    pub call_timeout: Duration,
+    /// Calls of the server to one connection that wait for its answer: 64.
+    pub calls_to_client: usize,
+    /// Bytes of the answers that one call of the server to many clients gathers: 8 MiB.
+    pub answers_bytes: usize,
     /// How long a client may take until it is authenticated: 10 s.
     pub authenticate_within: Duration,
     /// Messages of one page of history: 1,000.
@@ -70,6 +78,7 @@ impl Limits {
             &mut self.queue_messages,
             &mut self.topics_per_publish,
             &mut self.publishes_in_flight,
+            &mut self.calls_in_flight,
             &mut self.history_page_messages,
         ];
         for limit in least_one {
@@ -77,6 +86,7 @@ impl Limits {
         }
         // A publish to several topics takes a permit for each.
         self.inbox_messages = self.inbox_messages.max(self.topics_per_publish);
+        self.call_timeout = self.call_timeout.min(FOREVER);
         self.authenticate_within = self.authenticate_within.min(FOREVER);
         self.backend_timeout = self.backend_timeout.clamp(Duration::from_millis(1), FOREVER);
     }
@@ -100,6 +110,10 @@ impl Default for Limits {
             subscribes_per_second: nonzero(50),
             histories_per_second: nonzero(10),
             publishes_in_flight: 64,
+            calls_in_flight: 64,
+            call_timeout: Duration::from_secs(30),
+            calls_to_client: 64,
+            answers_bytes: 8 << 20,
             authenticate_within: Duration::from_secs(10),
             history_page_messages: 1000,
             history_page_bytes: 1 << 20,

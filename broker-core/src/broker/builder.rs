@@ -8,7 +8,9 @@ use super::{Broker, Inner};
 use crate::{
     Limits,
     backend::{Backend, BackendError, memory::MemoryBackend},
+    calls::{CallConfig, ClientCall},
     hooks::{Client, ClientPublish, Hooks},
+    message::Payload,
     policy::Policy,
     session::{CloseReason, Refusal},
     topic::{InvalidTopic, TopicConfig, TopicPattern},
@@ -122,6 +124,47 @@ impl BrokerBuilder {
     {
         if let Some(pattern) = self.pattern(pattern) {
             self.hooks.on_publish(pattern, hook);
+        }
+        self
+    }
+
+    /// Serves the calls of the methods that the pattern matches, after the policy has allowed them
+    /// ([`Action::Call`](crate::policy::Action::Call)). Methods are named as topics are; the most specific pattern counts. See [`calls`](crate::calls).
+    ///
+    /// ```
+    /// # use fanfare_core::{Broker, policy::Open, session::Refusal};
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let broker = Broker::builder()
+    ///     .policy(Open)
+    ///     .on_call("shout", |call| async move {
+    ///         let Some(text) = call.payload.as_str() else { return Err(Refusal::invalid_payload("text, please")) };
+    ///         Ok(text.to_uppercase().into())
+    ///     })
+    ///     .start()
+    ///     .await?;
+    /// # Ok(()) }
+    /// ```
+    #[must_use]
+    pub fn on_call<F>(self, pattern: &str, handler: impl Fn(ClientCall) -> F + Send + Sync + 'static) -> Self
+    where
+        F: Future<Output = Result<Payload, Refusal>> + Send + 'static,
+    {
+        self.on_call_with(pattern, CallConfig::new(), handler)
+    }
+
+    /// [`on_call`](Self::on_call) with a deadline of its own, or for several calls of a client at once.
+    #[must_use]
+    pub fn on_call_with<F>(
+        mut self,
+        pattern: &str,
+        config: CallConfig,
+        handler: impl Fn(ClientCall) -> F + Send + Sync + 'static,
+    ) -> Self
+    where
+        F: Future<Output = Result<Payload, Refusal>> + Send + 'static,
+    {
+        if let Some(pattern) = self.pattern(pattern) {
+            self.hooks.methods.insert(pattern, config, handler);
         }
         self
     }

@@ -8,6 +8,7 @@ use std::{fmt, panic::AssertUnwindSafe, sync::Arc};
 use futures_util::{FutureExt, future::BoxFuture};
 
 use crate::{
+    calls::Methods,
     message::Payload,
     policy::Identity,
     session::{ClientId, CloseReason, ErrorCode, Refusal},
@@ -62,6 +63,7 @@ pub(crate) struct Hooks {
     publishing: PatternTrie<Box<Publishing>>,
     disconnecting: Vec<Box<Disconnecting>>,
     disconnected: Vec<Box<Disconnected>>,
+    pub(crate) methods: Methods,
 }
 
 impl Hooks {
@@ -155,6 +157,7 @@ impl fmt::Debug for Hooks {
             .field("publishing", &self.publishing.len())
             .field("disconnecting", &self.disconnecting.len())
             .field("disconnected", &self.disconnected.len())
+            .field("methods", &self.methods)
             .finish()
     }
 }

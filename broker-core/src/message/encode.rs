@@ -7,6 +7,7 @@ use bytes::{Bytes, BytesMut};
 
 use super::{Gap, Message, Position};
 use crate::{
+    calls::OutgoingCall,
     session::{CloseReason, Reply, RequestId},
     topic::TopicName,
 };
@@ -46,6 +47,8 @@ pub enum Frame<'a> {
         /// The answer.
         reply: &'a Reply,
     },
+    /// The server asks the client something. A format whose clients cannot answer writes nothing: then they are not asked.
+    Call(&'a OutgoingCall),
     /// A heartbeat.
     Ping,
     /// The last frame: the connection is about to be closed.

@@ -120,6 +120,8 @@ pub enum Action<'a> {
     Publish(&'a TopicName),
     /// Read a topic's history.
     History(&'a TopicName),
+    /// Call a method of the app. Methods are named as topics are.
+    Call(&'a TopicName),
 }
 
 /// The answer to an [`Action`].

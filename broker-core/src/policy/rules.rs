@@ -21,6 +21,7 @@ use crate::{
 pub struct Rules {
     subscribe: PatternTrie<()>,
     publish: PatternTrie<()>,
+    call: PatternTrie<()>,
 }
 
 impl Rules {
@@ -50,10 +51,21 @@ impl Rules {
         Ok(self)
     }
 
+    /// Allows calling the methods that a pattern matches.
+    ///
+    /// # Errors
+    ///
+    /// When the text is no pattern.
+    pub fn call(mut self, pattern: &str) -> Result<Self, InvalidTopic> {
+        self.call.insert(TopicPattern::new(pattern)?, ());
+        Ok(self)
+    }
+
     fn allows(&self, action: Action<'_>) -> bool {
         match action {
             Action::Subscribe(topic) | Action::History(topic) => self.subscribe.best(topic).is_some(),
             Action::Publish(topic) => self.publish.best(topic).is_some(),
+            Action::Call(method) => self.call.best(method).is_some(),
             Action::SubscribePattern(pattern) => {
                 self.subscribe.iter().any(|(allowed, ())| allowed.covers(pattern))
             }
@@ -94,5 +106,7 @@ mod tests {
         assert!(!rules.allows(Action::Subscribe(&topic("chat"))));
         assert!(!rules.allows(Action::SubscribePattern(&pattern("chat.>"))));
         assert!(!rules.allows(Action::SubscribePattern(&pattern(">"))));
+        assert!(!rules.allows(Action::Call(&topic("chat.lobby"))));
+        assert!(rules.call("chat.*").unwrap().allows(Action::Call(&topic("chat.lobby"))));
     }
 }

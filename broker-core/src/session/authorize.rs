@@ -18,6 +18,7 @@ pub(super) async fn authorize(
 ) -> Result<(), CommandError> {
     let is_system = match action {
         Action::Subscribe(topic) | Action::Publish(topic) | Action::History(topic) => topic.is_system(),
+        Action::Call(method) => method.is_system(),
         Action::SubscribePattern(pattern) => pattern.as_str().starts_with('$'),
     };
     if is_system {

@@ -1,6 +1,9 @@
 //! What a client asks for, decoded: no wire format.
 
-use crate::message::{Payload, Position};
+use crate::{
+    calls::ClientError,
+    message::{Payload, Position},
+};
 
 /// A command of a client.
 #[derive(Clone, Debug)]
@@ -21,6 +24,10 @@ pub enum Command {
     History(HistoryCommand),
     /// Is anybody there?
     Ping,
+    /// Call a method of the app.
+    Call(CallCommand),
+    /// Answer a call of the server. It is served at once, also while others wait.
+    Answer(AnswerCommand),
 }
 
 /// See [`Command::Connect`].
@@ -146,4 +153,40 @@ pub enum HistoryFrom {
     Before(Position),
     /// The first ones after a position.
     After(Position),
+}
+
+/// See [`Command::Call`].
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct CallCommand {
+    /// The method's name, in the form of a topic's.
+    pub method: String,
+    /// What the method is given.
+    pub payload: Payload,
+}
+
+impl CallCommand {
+    /// A call.
+    #[must_use]
+    pub fn new(method: impl Into<String>, payload: impl Into<Payload>) -> Self {
+        Self { method: method.into(), payload: payload.into() }
+    }
+}
+
+/// See [`Command::Answer`].
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct AnswerCommand {
+    /// The call that is answered, as the server named it.
+    pub call_id: String,
+    /// The answer.
+    pub result: Result<Payload, ClientError>,
+}
+
+impl AnswerCommand {
+    /// An answer.
+    #[must_use]
+    pub fn new(call_id: impl Into<String>, result: Result<Payload, ClientError>) -> Self {
+        Self { call_id: call_id.into(), result }
+    }
 }

@@ -4,7 +4,7 @@ use std::{borrow::Cow, fmt, time::Duration};
 
 use thiserror::Error;
 
-use crate::topic::InvalidTopic;
+use crate::{message::InvalidPayload, topic::InvalidTopic};
 
 /// The answer to a command that failed. It never holds a payload or a token.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -187,6 +187,16 @@ impl Refusal {
     #[must_use]
     pub fn invalid_payload(message: impl Into<Cow<'static, str>>) -> Self {
         Self::new(ErrorCode::InvalidPayload, message)
+    }
+}
+
+/// What the client sent cannot be read; what cannot be written is the server's fault.
+impl From<InvalidPayload> for Refusal {
+    fn from(error: InvalidPayload) -> Self {
+        match error {
+            InvalidPayload::Encode(_) => Self::new(ErrorCode::Internal, "the answer could not be written"),
+            error => Self::invalid_payload(error.to_string()),
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod authorize;
 mod budgets;
+mod calling;
 mod close;
 mod command;
 mod error;
@@ -16,7 +17,7 @@ mod visitor;
 
 pub use close::{CloseKind, CloseReason};
 pub use command::{
-    Command, ConnectCommand, HistoryCommand, HistoryFrom, PublishCommand, Start, SubscribeCommand,
+    AnswerCommand, CallCommand, Command, ConnectCommand, HistoryCommand, HistoryFrom, PublishCommand, Start, SubscribeCommand,
 };
 pub use error::{CommandError, ErrorCode, Refusal};
 pub use handshake::Handshake;

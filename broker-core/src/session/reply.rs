@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use super::{ClientId, CommandError};
-use crate::message::{Message, Position};
+use crate::message::{Message, Payload, Position};
 
 /// The answer to a command.
 #[derive(Clone, Debug)]
@@ -21,6 +21,10 @@ pub enum Reply {
     History(HistoryPage),
     /// To [`Command::Ping`](super::Command::Ping).
     Pong,
+    /// To [`Command::Call`](super::Command::Call): what the method answered.
+    Called(Payload),
+    /// To [`Command::Answer`](super::Command::Answer): it was taken, or came too late.
+    Answered,
     /// The command failed.
     Error(Box<CommandError>),
 }

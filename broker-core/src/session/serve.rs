@@ -24,7 +24,7 @@ use crate::{
 };
 
 /// What a reply takes of the control lane, more or less: with room for this, the next command is served.
-const USUAL_REPLY: usize = 512;
+pub(super) const USUAL_REPLY: usize = 512;
 
 /// One client's connection, as a transport holds it: it takes commands in the client's order, and puts the replies into
 /// the outbox by itself.
@@ -115,9 +115,17 @@ impl Session {
     /// A command that is dropped halfway has been served or not; nothing is left in between. Close the session then.
     pub async fn handle(&mut self, id: Option<RequestId>, command: Command) -> Result<(), CloseReason> {
         let Some(state) = &mut self.state else { return Err(CloseKind::Normal.into()) };
+        // Whoever has asked may keep this client's commands waiting, or draining.
+        if let Command::Answer(answer) = command {
+            return state.answer(id, answer).await;
+        }
         state.room(USUAL_REPLY).await;
         if let Err(error) = state.budgets.take_command() {
             return state.over_budget(id, error).await;
+        }
+        // A call is served to its end before the next command, but for those that only ask whether anybody is there.
+        if !matches!(command, Command::Ping) {
+            state.turn().await;
         }
         if state.broker.is_draining() {
             let error = CommandError::new(ErrorCode::Draining, "the server is about to stop");
@@ -135,6 +143,8 @@ impl Session {
             Command::Unsubscribe { topic } => state.unsubscribe(id, &topic).await,
             Command::Publish(publish) => state.publish(id, publish).await,
             Command::History(history) => state.history(id, history).await,
+            Command::Call(call) => state.call(id, call).await,
+            Command::Answer(_) => {}
         }
         Ok(())
     }
@@ -332,7 +342,7 @@ impl SessionState {
         authorize(&self.broker, identity, action).await
     }
 
-    async fn over_budget(&mut self, id: Option<RequestId>, error: CommandError) -> Result<(), CloseReason> {
+    pub(super) async fn over_budget(&mut self, id: Option<RequestId>, error: CommandError) -> Result<(), CloseReason> {
         if self.budgets.is_flood() {
             return Err(CloseKind::RateLimited.into());
         }

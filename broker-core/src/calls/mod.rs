@@ -1,0 +1,30 @@
+//! Calls: a question that wants an answer, in both directions.
+//!
+//! A client calls a method of the app ([`BrokerBuilder::on_call`](crate::BrokerBuilder::on_call)) and gets its answer or an error; the app calls
+//! one client, or all clients of a topic, and gathers their answers ([`Answers`]). Nothing of a call is kept: one that has been answered, has taken
+//! too long, or whose connection has gone leaves nothing behind, and what still comes for it is ignored.
+//!
+//! # Calls of a client
+//!
+//! A client's commands are served in its order, so the next command waits until a call's handler has answered. Only `ping` and answers of the client
+//! pass. A handler that takes longer than a moment should be [concurrent](CallConfig::concurrent); so should one that calls the same client
+//! back, because the client's answer may stand behind commands that wait for this very handler.
+//!
+//! # Deadlines and the end of a connection
+//!
+//! A handler runs in the task of its client's connection. It is dropped at its next `await` when its deadline has passed or when the connection ends, and
+//! before `on_disconnecting` runs: nothing works for a client that has gone. What must be done to its end in any case belongs in a task of
+//! its own (`tokio::spawn`), which the handler awaits. [Draining](crate::Broker::drain) waits for the handlers that run.
+
+mod client_call;
+mod error;
+mod methods;
+mod outgoing;
+mod running;
+
+pub use client_call::ClientCall;
+pub use error::ClientError;
+pub use methods::CallConfig;
+pub(crate) use methods::{Method, Methods};
+pub use outgoing::{CallId, InvalidCallId, OutgoingCall};
+pub(crate) use running::{Running, Served};

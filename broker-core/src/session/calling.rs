@@ -1,0 +1,79 @@
+//! What a client calls, and what it answers.
+
+use std::sync::Arc;
+
+use super::{
+    AnswerCommand, CallCommand, CloseReason, CommandError, ErrorCode, Reply, RequestId, serve::SessionState,
+};
+use crate::{
+    calls::{ClientCall, Method},
+    policy::Action,
+    publish::Awaited,
+    topic::TopicName,
+};
+
+impl SessionState {
+    /// Waits until no call keeps the client's next command waiting.
+    pub(super) async fn turn(&mut self) {
+        let (outbox, pending) = (&self.outbox, &mut self.pending);
+        std::future::poll_fn(|cx| pending.poll_turn(cx, outbox)).await;
+    }
+
+    /// Begins to serve a call; the reply comes when its handler is done.
+    pub(super) async fn call(&mut self, id: Option<RequestId>, command: CallCommand) {
+        match self.prepare(command).await {
+            Ok((method, call)) => {
+                let limit = self.broker.limits.calls_in_flight;
+                let (outbox, pending) = (&self.outbox, &mut self.pending);
+                std::future::poll_fn(|cx| pending.poll_room_for(cx, outbox, &method, limit)).await;
+                let awaited = Awaited::new(&self.broker.awaited);
+                self.pending.serve(id, method, call, &self.broker.limits, awaited);
+            }
+            Err(error) => self.reply(id, error.into()).await,
+        }
+    }
+
+    async fn prepare(&mut self, command: CallCommand) -> Result<(Arc<Method>, ClientCall), CommandError> {
+        let Some(client) = self.client() else {
+            return Err(CommandError::new(ErrorCode::Unauthenticated, "send `connect` first"));
+        };
+        let limit = self.broker.limits.max_message;
+        if command.payload.len() > limit {
+            return Err(too_large(limit, command.payload.len()));
+        }
+        let unknown = || CommandError::new(ErrorCode::NoSuchMethod, "the app has no method of this name");
+        let name = TopicName::new(&command.method).map_err(|_| unknown().field("method"))?;
+        let method = self.broker.hooks.methods.find(&name).ok_or_else(|| unknown().field("method"))?;
+        self.authorize(Action::Call(&name)).await?;
+        Ok((method, ClientCall { client, method: name, payload: command.payload }))
+    }
+
+    /// Takes an answer of the client. One that nobody waits for, because it comes too late or answers nothing, is passed over; it
+    /// counts as a command.
+    pub(super) async fn answer(
+        &mut self,
+        id: Option<RequestId>,
+        command: AnswerCommand,
+    ) -> Result<(), CloseReason> {
+        let limit = self.broker.limits.max_message;
+        let refused = match &command.result {
+            Ok(payload) if payload.len() > limit => Some(too_large(limit, payload.len())),
+            _ => None,
+        };
+        let is_awaited = false;
+        if !is_awaited {
+            self.room(super::serve::USUAL_REPLY).await;
+            if let Err(error) = self.budgets.take_command() {
+                return self.over_budget(id, error).await;
+            }
+        }
+        let reply = refused.map_or(Reply::Answered, Reply::from);
+        self.reply(id, reply).await;
+        Ok(())
+    }
+}
+
+fn too_large(limit: usize, value: usize) -> CommandError {
+    let error = CommandError::new(ErrorCode::TooLarge, "the payload is over the limit");
+    error.field("data").limit(limit as u64, value as u64)
+}
