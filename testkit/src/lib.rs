@@ -2,6 +2,7 @@
 //!
 //! - [`backend`]: the conformance suite for backends.
 //! - [`transport`]: the conformance suite for transports.
+//! - [`faults`]: a backend's server is killed, restarted, cut off, slow; two brokers and the books of what they lost.
 //! - [`server`]: real servers for tests, with ports and folders of their own, which are gone when the test is.
 //! - [`proxy`]: a TCP proxy that cuts, resets, delays, throttles and swallows.
 //!
@@ -16,6 +17,7 @@
 #[cfg(feature = "test-util")]
 pub mod app;
 pub mod backend;
+pub mod faults;
 pub mod proxy;
 pub mod server;
 mod shared;
