@@ -13,11 +13,8 @@ use fanfare_core::{
     topic::TopicConfig,
 };
 use fanfare_redis::{RedisBackend, RedisBuilder};
-use fanfare_testkit::{backend::SECRET, server::Program};
-use support::{
-    PASSWORD, PATIENCE, Setup, impostor,
-    law::{World, broker},
-};
+use fanfare_testkit::{backend::SECRET, faults::World, server::Program};
+use support::{PASSWORD, PATIENCE, Setup, broker, impostor};
 use tokio::time::{sleep, timeout};
 
 async fn start(builder: RedisBuilder) -> Result<Broker, StartError> {

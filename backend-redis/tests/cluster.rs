@@ -11,12 +11,12 @@ use fanfare_core::{
 };
 use fanfare_testkit::{
     backend::{Exception, Harness, Needs},
+    faults::{EPHEMERAL, LOGGED, World, retention},
     server::Program,
 };
 use support::{
     cluster::{RedisCluster, slot_of},
-    law::{EPHEMERAL, LOGGED, World},
-    raw::{Raw, retention},
+    lone, world,
 };
 use tokio::{sync::OnceCell, time::sleep};
 
@@ -82,7 +82,7 @@ mod redis_cluster {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn slots_are_moved() {
     let Some(cluster) = RedisCluster::start(Program::Redis).await else { return };
-    let world = World::start(cluster.builder(), cluster.builder()).await;
+    let world = world(cluster.builder(), cluster.builder()).await;
     world.check().await;
     for round in 0..3 {
         for topic in [LOGGED, EPHEMERAL] {
@@ -100,7 +100,7 @@ async fn slots_are_moved() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_slot_is_moved_to_a_new_server() {
     let Some(mut cluster) = RedisCluster::start(Program::Redis).await else { return };
-    let world = World::start(cluster.builder(), cluster.builder()).await;
+    let world = world(cluster.builder(), cluster.builder()).await;
     world.check().await;
     let new = cluster.add(Program::Redis, None).await;
     for topic in [LOGGED, EPHEMERAL] {
@@ -117,7 +117,7 @@ async fn a_master_is_killed() {
     let slot = slot_of(&cluster, LOGGED).await;
     let master = cluster.owner(slot).await;
     let _replica = cluster.add(Program::Redis, Some(master)).await;
-    let world = World::start(cluster.builder(), cluster.builder()).await;
+    let world = world(cluster.builder(), cluster.builder()).await;
     world.check().await;
     sleep(Duration::from_millis(300)).await;
     cluster.servers[master].kill();
@@ -137,7 +137,7 @@ async fn a_replica_that_is_behind_takes_over() {
     let master = cluster.owner(slot_of(&cluster, LOGGED).await).await;
     let replica = cluster.add(Program::Redis, Some(master)).await;
     let kept = retention(&TopicConfig::new().history(100));
-    let node = Raw::start(cluster.builder()).await;
+    let node = lone(cluster.builder()).await;
     node.hand_over(LOGGED, "1", Some(kept)).await.expect("it is stored");
     let copied: i64 = cluster.tell(master, &["WAIT", "1", "5000"]).await;
     assert_eq!(copied, 1);

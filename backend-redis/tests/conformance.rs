@@ -15,24 +15,9 @@ use fanfare_core::{backend::Backend, topic::TopicName};
 use fanfare_redis::{RedisBackend, RedisBuilder};
 use fanfare_testkit::{
     backend::{Harness, SECRET},
-    server::{Program, free_port},
+    server::free_port,
 };
-use support::Setup;
-
-trait Kind: Send + Sync + 'static {
-    const PROGRAM: Program;
-}
-
-struct Redis;
-struct Valkey;
-
-impl Kind for Redis {
-    const PROGRAM: Program = Program::Redis;
-}
-
-impl Kind for Valkey {
-    const PROGRAM: Program = Program::Valkey;
-}
+use support::{Kind, Redis, Setup, Valkey, built};
 
 struct Single<K> {
     setup: Setup,
@@ -40,8 +25,8 @@ struct Single<K> {
     kind: PhantomData<K>,
 }
 
-fn built(builder: RedisBuilder) -> Arc<dyn Backend> {
-    Arc::new(builder.build().expect("settings"))
+fn shared(builder: RedisBuilder) -> Arc<dyn Backend> {
+    Arc::new(built(builder))
 }
 
 #[async_trait]
@@ -52,11 +37,11 @@ impl<K: Kind> Harness for Single<K> {
     }
 
     fn node(&self) -> Arc<dyn Backend> {
-        built(self.setup.builder())
+        shared(self.setup.builder())
     }
 
     fn stranger(&self) -> Arc<dyn Backend> {
-        built(self.setup.builder().prefix("stranger:"))
+        shared(self.setup.builder().prefix("stranger:"))
     }
 
     async fn interrupt(&self) {
@@ -84,20 +69,20 @@ impl<K: Kind> Harness for Single<K> {
 
     fn misconfigured(&self) -> Vec<(&'static str, Arc<dyn Backend>)> {
         vec![
-            ("a wrong password", built(RedisBackend::builder(self.setup.url(SECRET, "")))),
-            ("no password", built(RedisBackend::builder(format!("redis://{}", self.setup.proxy.addr())))),
-            ("an unknown user", built(self.setup.builder().user("nobody").password(SECRET))),
-            ("a wrong database", built(self.setup.builder().database(99))),
+            ("a wrong password", shared(RedisBackend::builder(self.setup.url(SECRET, "")))),
+            ("no password", shared(RedisBackend::builder(format!("redis://{}", self.setup.proxy.addr())))),
+            ("an unknown user", shared(self.setup.builder().user("nobody").password(SECRET))),
+            ("a wrong database", shared(self.setup.builder().database(99))),
             (
                 "a server of another kind",
-                built(RedisBackend::builder(format!("redis://:{SECRET}@127.0.0.1:{}", self.http))),
+                shared(RedisBackend::builder(format!("redis://:{SECRET}@127.0.0.1:{}", self.http))),
             ),
         ]
     }
 
     fn unreachable(&self) -> Arc<dyn Backend> {
         let port = free_port().expect("a port");
-        built(RedisBackend::builder(format!("redis://:{SECRET}@127.0.0.1:{port}")))
+        shared(RedisBackend::builder(format!("redis://:{SECRET}@127.0.0.1:{port}")))
     }
 
     async fn connections(&self) -> Option<usize> {

@@ -3,6 +3,7 @@
 mod support;
 
 use std::{
+    marker::PhantomData,
     net::SocketAddr,
     sync::{
         Arc,
@@ -11,71 +12,73 @@ use std::{
     time::Duration,
 };
 
-use fanfare_core::{backend::BackendState, subscription::Delivery};
+use async_trait::async_trait;
+use fanfare_core::{
+    backend::{Backend, BackendState},
+    subscription::Delivery,
+};
 use fanfare_redis::RedisBackend;
 use fanfare_testkit::{
-    proxy::{ChaosProxy, Direction},
+    faults::{self, EPHEMERAL, LOGGED, Site, World},
     server::Program,
 };
-use support::{
-    PATIENCE, Setup,
-    law::{EPHEMERAL, LOGGED, World, broker},
-    raw::Raw,
-};
+use support::{Kind, PASSWORD, PATIENCE, Redis, Setup, broker, built, lone, url_of, world};
 use tokio::{
     net::{TcpListener, TcpStream},
     time::{sleep, timeout},
 };
 
-/// How often what is quick is done.
-const ROUNDS: usize = 100;
-
-/// A server, and a world in front of it; both brokers use the proxy.
-async fn world() -> Option<(Setup, World)> {
-    let setup = Setup::start(Program::Redis).await?;
-    let world = World::start(setup.builder(), setup.builder()).await;
-    Some((setup, world))
+/// A server that is killed, restarted, cut off, slow.
+struct On<K> {
+    setup: Setup,
+    kind: PhantomData<K>,
 }
 
-/// The end leaves nothing behind.
-async fn end(setup: &Setup, world: World, fault: &str) {
-    world.end(fault).await;
-    setup.is_as_before().await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn restarts() {
-    let Some((mut setup, world)) = world().await else { return };
-    for _ in 0..3 {
-        sleep(Duration::from_millis(300)).await;
-        setup.server.stop().await.expect("a signal");
-        world.noticed("restart").await;
-        setup.server.restart().await.expect("a server");
-        world.back("restart").await;
-        world.check().await;
+#[async_trait]
+impl<K: Kind> faults::Setup for On<K> {
+    async fn start() -> Option<Self> {
+        Some(Self { setup: Setup::start(K::PROGRAM).await?, kind: PhantomData })
     }
-    end(&setup, world, "restart").await;
+
+    async fn start_impatient() -> Option<Self> {
+        let lines = ["client-output-buffer-limit pubsub 1mb 0 0"];
+        Some(Self { setup: Setup::with(K::PROGRAM, &lines).await?, kind: PhantomData })
+    }
+
+    fn site(&self) -> &Site {
+        &self.setup
+    }
+
+    fn site_mut(&mut self) -> &mut Site {
+        &mut self.setup
+    }
+
+    fn backend_at(&self, server: SocketAddr) -> Arc<dyn Backend> {
+        Arc::new(built(RedisBackend::builder(url_of(server, PASSWORD, ""))))
+    }
+
+    async fn kick(&self) {
+        assert_eq!(self.setup.kill_subscribers().await, 2);
+    }
+
+    async fn flood(&self, left: usize) -> bool {
+        let filler = "x".repeat(60_000);
+        let channel = format!("fanfare:db0:topic:{{{EPHEMERAL}}}");
+        let _: i64 = self.setup.tell(&["PUBLISH", &channel, &filler]).await;
+        let list: String = self.setup.tell(&["CLIENT", "LIST", "TYPE", "pubsub"]).await;
+        list.lines().count() > left
+    }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn kill_9() {
-    let Some((mut setup, world)) = world().await else { return };
-    for _ in 0..3 {
-        sleep(Duration::from_millis(300)).await;
-        setup.server.kill();
-        world.noticed("kill -9").await;
-        setup.server.restart().await.expect("a server");
-        world.back("kill -9").await;
-        world.check().await;
-    }
-    end(&setup, world, "kill -9").await;
+mod redis_server {
+    fanfare_testkit::fault_tests!(super::On<super::Redis>);
 }
 
 /// A server that saves now and then comes back with an older log: what it has forgotten must not pass for what comes next.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn kill_9_of_a_server_that_loses_the_end_of_its_log() {
     let Some(mut setup) = Setup::with(Program::Redis, &["save 3600 1"]).await else { return };
-    let world = World::start(setup.builder(), setup.builder()).await;
+    let world = world(setup.builder(), setup.builder()).await;
     for _ in 0..3 {
         sleep(Duration::from_millis(200)).await;
         let _: String = setup.tell(&["SAVE"]).await;
@@ -86,127 +89,8 @@ async fn kill_9_of_a_server_that_loses_the_end_of_its_log() {
         world.back("kill -9 with an old file").await;
         world.check().await;
     }
-    end(&setup, world, "kill -9 with an old file").await;
-}
-
-async fn blackhole(seconds: u64) {
-    let Some((setup, world)) = world().await else { return };
-    for _ in 0..3 {
-        sleep(Duration::from_millis(300)).await;
-        setup.proxy.blackhole();
-        let (noticed, ()) = tokio::join!(world.noticed("blackhole"), sleep(Duration::from_secs(seconds)));
-        let () = noticed;
-        setup.proxy.heal();
-        world.back("blackhole").await;
-        world.check().await;
-    }
-    end(&setup, world, "blackhole").await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn blackhole_for_15_s() {
-    blackhole(15).await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn refused_for_10_s() {
-    let Some((setup, world)) = world().await else { return };
-    for _ in 0..3 {
-        sleep(Duration::from_millis(300)).await;
-        setup.proxy.refuse();
-        world.noticed("refuse").await;
-        sleep(Duration::from_secs(10)).await;
-        setup.proxy.heal();
-        world.back("refuse").await;
-        world.check().await;
-    }
-    end(&setup, world, "refuse").await;
-}
-
-/// Slow is not gone.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn latency_of_500_ms() {
-    let Some((setup, world)) = world().await else { return };
-    for _ in 0..3 {
-        setup.proxy.latency(Duration::from_millis(500));
-        sleep(Duration::from_secs(6)).await;
-        assert_eq!(*world.listener.backend_state().borrow(), BackendState::Up, "slow is not gone");
-        world.check().await;
-        setup.proxy.heal();
-        world.check().await;
-    }
-    // A connection can also be made over a slow network.
-    setup.proxy.latency(Duration::from_millis(500));
-    setup.proxy.reset();
-    world.noticed("reset over a slow network").await;
-    World::until_state(&world.listener, BackendState::Up).await;
-    setup.proxy.heal();
-    end(&setup, world, "latency").await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn resets() {
-    let Some((setup, world)) = world().await else { return };
-    for round in 0..ROUNDS {
-        sleep(Duration::from_millis(fastrand::u64(0..100))).await;
-        setup.proxy.reset();
-        World::until_state(&world.listener, BackendState::Down).await;
-        World::until_state(&world.listener, BackendState::Up).await;
-        if round % 10 == 0 {
-            world.check().await;
-        }
-    }
-    end(&setup, world, "reset").await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn subscribers_are_killed() {
-    let Some((setup, world)) = world().await else { return };
-    for round in 0..ROUNDS {
-        sleep(Duration::from_millis(fastrand::u64(0..100))).await;
-        assert_eq!(setup.kill_subscribers().await, 2);
-        World::until_state(&world.listener, BackendState::Down).await;
-        World::until_state(&world.listener, BackendState::Up).await;
-        World::until_state(&world.publisher, BackendState::Up).await;
-        if round % 10 == 0 {
-            world.check().await;
-        }
-    }
-    end(&setup, world, "CLIENT KILL").await;
-}
-
-/// What a node does not read in time the server throws away, and the connection with it.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn output_buffer_kick() {
-    let lines = ["client-output-buffer-limit pubsub 1mb 0 0"];
-    let Some(setup) = Setup::with(Program::Redis, &lines).await else { return };
-    let other = ChaosProxy::start(setup.server.addr()).await.expect("a proxy");
-    let url =
-        setup.url(support::PASSWORD, "").replace(&setup.proxy.addr().to_string(), &other.addr().to_string());
-    let world = World::start(RedisBackend::builder(url), setup.builder()).await;
-    for _ in 0..3 {
-        sleep(Duration::from_millis(300)).await;
-        setup.proxy.half_open(Direction::ToClient);
-        let filler = "x".repeat(60_000);
-        let channel = format!("fanfare:db0:topic:{{{EPHEMERAL}}}");
-        while subscribers(&setup).await > 1 {
-            let _: i64 = setup.tell(&["PUBLISH", &channel, &filler]).await;
-        }
-        let noticed = World::until_state(&world.listener, BackendState::Down).await;
-        assert!(noticed < support::law::NOTICED, "{noticed:?}");
-        setup.proxy.heal();
-        world.back("output buffer").await;
-        world.check().await;
-    }
-    world.end("output buffer").await;
-    drop(other);
+    world.end("kill -9 with an old file").await;
     setup.is_as_before().await;
-}
-
-/// How many connections the server knows that only receive.
-async fn subscribers(setup: &Setup) -> usize {
-    let list: String = setup.tell(&["CLIENT", "LIST", "TYPE", "pubsub"]).await;
-    list.lines().count()
 }
 
 /// A connection can be alive and deaf: only what comes back shows that the way is open. Here the connection that receives
@@ -217,7 +101,7 @@ async fn a_deaf_connection_is_noticed() {
     let Some(other) = Setup::start(Program::Redis).await else { return };
     let junction = Junction::start([setup.server.addr(), other.server.addr()]).await;
     let publisher = broker(setup.builder()).await;
-    let url = format!("redis://:{}@{}", support::PASSWORD.replace(' ', "%20"), junction.addr);
+    let url = url_of(junction.addr, PASSWORD, "");
     junction.turn.store(true, Ordering::SeqCst);
     let listener = broker(RedisBackend::builder(url).ping_every(Duration::from_millis(200))).await;
     let mut subscription = listener.subscribe(EPHEMERAL).await.expect("a subscription");
@@ -292,7 +176,7 @@ fn a_busy_program_is_no_silent_server() {
     let quick =
         setup.builder().ping_every(Duration::from_millis(20)).answer_within(Duration::from_millis(300));
     runtime.block_on(async {
-        let node = Raw::start(quick).await;
+        let node = lone(quick).await;
         // Most of the time an answer is on its way.
         setup.proxy.latency(Duration::from_millis(30));
         for _ in 0..20 {

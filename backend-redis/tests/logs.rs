@@ -9,12 +9,11 @@ use fanfare_core::{
     message::MessageParts,
     topic::TopicConfig,
 };
-use fanfare_testkit::server::Program;
-use support::{
-    PATIENCE, Setup,
-    raw::{Raw, Told, retention},
-    topic,
+use fanfare_testkit::{
+    faults::{Told, retention},
+    server::Program,
 };
+use support::{PATIENCE, Setup, lone, topic};
 use tokio::time::{sleep, timeout};
 
 const TOPIC: &str = "logged.t";
@@ -31,7 +30,7 @@ async fn what_was_held_back_goes_on_in_the_same_log() {
     let Some(setup) = Setup::start(Program::Redis).await else { return };
     let kept = retention(&TopicConfig::new().history(100));
     let patient = setup.builder().publish_buffer(100, 1 << 20).publish_within(PATIENCE);
-    let node = Raw::start(patient).await;
+    let node = lone(patient).await;
     let first = node.hand_over(TOPIC, "1", Some(kept)).await.expect("it is stored");
     setup.proxy.refuse();
     node.until_state(BackendState::Down).await;
@@ -58,7 +57,7 @@ async fn what_was_held_back_takes_no_place_that_was_lost() {
     let Some(mut setup) = Setup::with(Program::Redis, &["save 3600 1"]).await else { return };
     let kept = retention(&TopicConfig::new().history(100));
     let patient = setup.builder().publish_buffer(10_000, 1 << 30).publish_within(PATIENCE);
-    let node = Raw::start(patient).await;
+    let node = lone(patient).await;
     node.hand_over(TOPIC, "1", Some(kept)).await.expect("it is stored");
     let _: String = setup.tell(&["SAVE"]).await;
     let lost = node.hand_over(TOPIC, "lost", Some(kept)).await.expect("it is stored");
@@ -92,7 +91,7 @@ async fn last_values_are_complete_while_they_are_written() {
     const KEYS: usize = 1200;
     let Some(setup) = Setup::start(Program::Redis).await else { return };
     let kept = retention(&TopicConfig::new().history(10).latest(KEYS));
-    let node = Arc::new(Raw::start(setup.builder()).await);
+    let node = Arc::new(lone(setup.builder()).await);
     for publish in
         (0..KEYS).map(|key| node.hand_over_parts(keyed(key, "old"), Some(kept))).collect::<Vec<_>>()
     {
@@ -130,7 +129,7 @@ async fn last_values_are_complete_while_they_are_written() {
 async fn large_last_values_are_read() {
     let Some(setup) = Setup::start(Program::Redis).await else { return };
     let kept = retention(&TopicConfig::new().history(1).latest(150));
-    let node = Raw::start(setup.builder().publish_within(PATIENCE).answer_within(PATIENCE)).await;
+    let node = lone(setup.builder().publish_within(PATIENCE).answer_within(PATIENCE)).await;
     let large = "x".repeat(2 << 20);
     for key in 0..150 {
         node.hand_over_parts(keyed(key, &large), Some(kept)).await.expect("it is stored");
@@ -145,7 +144,7 @@ async fn large_last_values_are_read() {
 async fn positions_that_never_were_are_answered() {
     let Some(setup) = Setup::start(Program::Redis).await else { return };
     let kept = retention(&TopicConfig::new().history(100));
-    let node = Raw::start(setup.builder()).await;
+    let node = lone(setup.builder()).await;
     for n in 1..=3 {
         node.hand_over(TOPIC, &n.to_string(), Some(kept)).await.expect("it is stored");
     }
@@ -164,7 +163,7 @@ async fn positions_that_never_were_are_answered() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_log_without_bounds_is_a_log() {
     let Some(setup) = Setup::start(Program::Redis).await else { return };
-    let node = Raw::start(setup.builder()).await;
+    let node = lone(setup.builder()).await;
     let ends = [
         TopicConfig::new().history(usize::MAX).history_bytes(usize::MAX).history_ttl(Duration::MAX),
         TopicConfig::new().history(1).history_bytes(0).idempotency_window(Duration::MAX),
@@ -189,7 +188,7 @@ async fn a_log_without_bounds_is_a_log() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_from_before_an_outage_comes_after_it() {
     let Some(setup) = Setup::start(Program::Redis).await else { return };
-    let (publisher, listener) = (Raw::start(setup.builder()).await, Raw::start(setup.builder()).await);
+    let (publisher, listener) = (lone(setup.builder()).await, lone(setup.builder()).await);
     listener.subscribe("t", None).await;
     listener.shut(true);
     for n in 1..=5 {

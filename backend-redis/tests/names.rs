@@ -8,12 +8,12 @@ use fanfare_core::{
     backend::{BackendState, HistoryQuery},
     topic::TopicConfig,
 };
-use fanfare_testkit::server::Program;
-use futures_util::future::join_all;
-use support::{
-    PATIENCE, Setup,
-    raw::{Raw, Told, retention},
+use fanfare_testkit::{
+    faults::{Told, retention},
+    server::Program,
 };
+use futures_util::future::join_all;
+use support::{PATIENCE, Setup, lone};
 
 /// Names that mean something to Redis, or look like each other's.
 fn odd_names() -> Vec<String> {
@@ -47,7 +47,7 @@ fn odd_names() -> Vec<String> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn topics_of_odd_names_are_apart() {
     let Some(setup) = Setup::start(Program::Redis).await else { return };
-    let (publisher, listener) = (Raw::start(setup.builder()).await, Raw::start(setup.builder()).await);
+    let (publisher, listener) = (lone(setup.builder()).await, lone(setup.builder()).await);
     let kept = retention(&TopicConfig::new().history(10));
     for name in &odd_names() {
         for (name, kept) in
@@ -85,8 +85,8 @@ async fn what_a_glob_would_read_is_read_as_it_stands() {
     let Some(setup) = Setup::start(Program::Redis).await else { return };
     // Also a prefix is no glob.
     let builder = || setup.builder().prefix("odd[*]?\\:");
-    let (publisher, listener) = (Raw::start(builder()).await, Raw::start(builder()).await);
-    let stranger = Raw::start(setup.builder().prefix("odd[x]y\\:")).await;
+    let (publisher, listener) = (lone(builder()).await, lone(builder()).await);
+    let stranger = lone(setup.builder().prefix("odd[x]y\\:")).await;
     for pattern in ["a?c.*", "[ab].>", r"x\\y.*", "{b}.*"] {
         listener.subscribe_pattern(pattern).await;
     }
@@ -115,7 +115,7 @@ async fn clusters_share_nothing() {
     for (prefix, db) in
         [("app", 11), ("app1", 1), ("app", 1), ("app:", 1), ("app:1", 1), ("appdb1", 1), ("", 1), ("db1", 11)]
     {
-        let pair = [(); 2].map(|()| Raw::start(setup.builder().prefix(prefix).database(db)));
+        let pair = [(); 2].map(|()| lone(setup.builder().prefix(prefix).database(db)));
         nodes.push((format!("{prefix}/{db}"), join_all(pair).await));
     }
     for (_, pair) in &nodes {
@@ -149,7 +149,7 @@ async fn clusters_share_nothing() {
 async fn many_subscriptions_are_renewed() {
     const TOPICS: usize = 10_000;
     let Some(setup) = Setup::start(Program::Redis).await else { return };
-    let (publisher, listener) = (Raw::start(setup.builder()).await, Raw::start(setup.builder()).await);
+    let (publisher, listener) = (lone(setup.builder()).await, lone(setup.builder()).await);
     let names: Vec<_> = (0..TOPICS).map(|n| format!("many.{n}")).collect();
     join_all(names.iter().map(|name| listener.subscribe(name, None))).await;
     setup.proxy.reset();

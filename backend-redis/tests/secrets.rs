@@ -10,9 +10,9 @@ use std::{
 
 use fanfare_core::{Broker, StartError, backend::BackendState, policy::Open};
 use fanfare_redis::{RedisBackend, RedisBuilder};
-use fanfare_testkit::{backend::SECRET, server::Program};
+use fanfare_testkit::{backend::SECRET, faults::World, server::Program};
 use parking_lot::Mutex;
-use support::{PASSWORD, PATIENCE, Setup, impostor, law::World};
+use support::{PASSWORD, PATIENCE, Setup, impostor};
 use tokio::time::sleep;
 use tracing_subscriber::fmt::MakeWriter;
 

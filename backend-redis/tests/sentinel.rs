@@ -6,8 +6,11 @@ use std::time::{Duration, Instant};
 
 use fanfare_core::backend::BackendState;
 use fanfare_redis::RedisBackend;
-use fanfare_testkit::server::{Program, Server, ServerConfig};
-use support::{impostor, law::World, raw::Raw};
+use fanfare_testkit::{
+    faults::World,
+    server::{Program, Server, ServerConfig},
+};
+use support::{impostor, lone, world};
 use tokio::time::sleep;
 
 const MASTER: &str = "the-master";
@@ -74,7 +77,7 @@ async fn tell<T: redis::FromRedisValue>(server: &Server, words: &[&str]) -> Resu
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_master_is_followed() {
     let Some(mut setup) = Sentinels::start().await else { return };
-    let world = World::start(RedisBackend::builder(setup.url()), RedisBackend::builder(setup.url())).await;
+    let world = world(RedisBackend::builder(setup.url()), RedisBackend::builder(setup.url())).await;
     world.check().await;
     setup.servers[0].kill();
     world.noticed("failover").await;
@@ -92,7 +95,7 @@ async fn the_master_is_followed() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_ordered_failover_is_followed() {
     let Some(setup) = Sentinels::start().await else { return };
-    let world = World::start(RedisBackend::builder(setup.url()), RedisBackend::builder(setup.url())).await;
+    let world = world(RedisBackend::builder(setup.url()), RedisBackend::builder(setup.url())).await;
     world.check().await;
     let ordered: String =
         tell(&setup.sentinels[0], &["SENTINEL", "FAILOVER", MASTER]).await.expect("an answer");
@@ -118,7 +121,7 @@ async fn a_sentinel_that_is_behind_is_outvoted() {
         hosts.push(url.rsplit('@').next().expect("a host").to_owned());
     }
     let url = format!("redis+sentinel://{}/{MASTER}", hosts.join(","));
-    let node = Raw::start(RedisBackend::builder(url).ping_every(Duration::from_millis(50))).await;
+    let node = lone(RedisBackend::builder(url).ping_every(Duration::from_millis(50))).await;
     sleep(Duration::from_secs(2)).await;
     assert_eq!(node.told(), [], "it stays where it is");
     let clients = |server| tell::<String>(server, &["CLIENT", "LIST"]);

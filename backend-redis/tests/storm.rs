@@ -9,9 +9,9 @@ use fanfare_core::{
     session::Start,
     subscription::{Delivery, Subscription},
 };
-use fanfare_testkit::server::Program;
+use fanfare_testkit::{faults::World, server::Program};
 use futures_util::future::join_all;
-use support::{PATIENCE, Setup, law::broker};
+use support::{PATIENCE, Setup, broker};
 use tokio::time::timeout;
 
 const CLIENTS: usize = 1000;
@@ -75,8 +75,8 @@ async fn a_storm_of_clients_costs_the_server_a_few_reads() {
     // The server is away for a moment: one read for the topic, not one for each client.
     let before = calls(&setup).await;
     setup.proxy.reset();
-    support::law::World::until_state(&there, fanfare_core::backend::BackendState::Down).await;
-    support::law::World::until_state(&there, fanfare_core::backend::BackendState::Up).await;
+    World::until_state(&there, fanfare_core::backend::BackendState::Down).await;
+    World::until_state(&there, fanfare_core::backend::BackendState::Up).await;
     here.publish("logged.t", "after the outage").await.ok();
     let _ = there.publish("logged.t", "the last one").await.expect("it is stored");
     for mut subscription in clients {
