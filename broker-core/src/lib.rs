@@ -3,6 +3,7 @@
 
 pub mod backend;
 mod broker;
+mod cluster;
 pub mod calls;
 mod fanout;
 pub mod hooks;

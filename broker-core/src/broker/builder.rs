@@ -4,7 +4,7 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use thiserror::Error;
 
-use super::{Broker, Inner};
+use super::{Broker, Inner, inner::Pace};
 use crate::{
     Limits,
     backend::{Backend, BackendError, memory::MemoryBackend},
@@ -30,6 +30,7 @@ pub struct BrokerBuilder {
     hooks: Hooks,
     shards: Option<usize>,
     ping: Option<Duration>,
+    heartbeat: Option<Duration>,
     invalid: Option<InvalidTopic>,
 }
 
@@ -82,6 +83,14 @@ impl BrokerBuilder {
     #[must_use]
     pub fn ping_interval(mut self, every: Duration) -> Self {
         self.ping = Some(every);
+        self
+    }
+
+    /// How often this node tells the other nodes of its cluster that it is there, from 10 ms to 10 min: 2 s unless set. One that has not been heard for three
+    /// times this and a second is taken to be gone. Nodes may differ: each is judged by its own. A broker whose backend serves it alone says nothing.
+    #[must_use]
+    pub fn heartbeat(mut self, every: Duration) -> Self {
+        self.heartbeat = Some(every);
         self
     }
 
@@ -244,7 +253,10 @@ impl BrokerBuilder {
             table,
             self.hooks,
             shards,
-            self.ping.unwrap_or(Duration::from_secs(25)),
+            Pace {
+                ping: self.ping.unwrap_or(Duration::from_secs(25)),
+                heartbeat: self.heartbeat.unwrap_or(crate::cluster::HEARTBEAT),
+            },
         ))
     }
 

@@ -37,6 +37,7 @@ impl Inner {
                 outbox.abort();
             }
         }
+        self.cluster.leave(deadline).await;
         self.stop_tasks();
         self.stop_backend(deadline).await;
         for inbox in &self.inboxes {

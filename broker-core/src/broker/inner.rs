@@ -2,7 +2,7 @@
 
 use std::{
     sync::{
-        Arc, Weak,
+        Arc, OnceLock, Weak,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
@@ -22,16 +22,17 @@ use super::{
 use crate::{
     Limits,
     backend::{Backend, BackendState, Capabilities, NodeId},
-    fanout::{Inbox, Left, Shard, ShardContext},
+    cluster::Cluster,
+    fanout::{Find, Inbox, Left, Shard, ShardContext},
     hooks::Hooks,
     message::{Encoder, Format, MAX_FORMATS, MessageParts},
     outbox::{Budget, OutboxLimits, Shared},
     policy::Policy,
     publish::{Echoes, PublishError},
-    session::ClientId,
+    session::{ClientId, seat::Attendance},
     stats::Totals,
     table::Table,
-    topic::TopicName,
+    topic::{Address, TopicName},
 };
 
 /// What all handles of one broker share.
@@ -48,6 +49,8 @@ pub(crate) struct Inner {
     pub(crate) totals: Arc<Totals>,
     pub(crate) budget: Arc<Budget>,
     pub(crate) registry: Arc<Registry>,
+    /// Who hears of subscriptions by name, where somebody does.
+    pub(crate) attendance: OnceLock<Arc<dyn Attendance>>,
     pub(crate) subscriptions: Arc<AtomicUsize>,
     pub(crate) backend_state: watch::Sender<BackendState>,
     /// Acknowledgements of the backend that somebody waits for.
@@ -60,6 +63,7 @@ pub(crate) struct Inner {
     pub(crate) uncarried: Uncarried,
     pub(crate) echoes: Arc<Echoes>,
     pub(super) agreement: Agreement,
+    pub(crate) cluster: Cluster,
     pub(crate) runtime: tokio::runtime::Handle,
     pub(super) pattern_flights: PatternFlights,
     formats: Mutex<Vec<Format>>,
@@ -71,6 +75,15 @@ pub(crate) struct Inner {
     this: Weak<Self>,
 }
 
+/// How often this node says that it is there.
+#[derive(Clone, Copy)]
+pub(super) struct Pace {
+    /// To clients.
+    pub(super) ping: Duration,
+    /// To other nodes.
+    pub(super) heartbeat: Duration,
+}
+
 impl Inner {
     pub(super) fn new(
         policy: Arc<dyn Policy>,
@@ -79,24 +92,27 @@ impl Inner {
         table: Table,
         hooks: Hooks,
         shards: usize,
-        ping: Duration,
+        pace: Pace,
     ) -> Arc<Self> {
         let (messages, bytes) = (limits.inbox_messages, limits.inbox_bytes);
         let inbox = || Arc::new(Inbox::new(messages, bytes));
         let (configs, default) = table.configs();
         let agreement = Agreement::new(configs, default);
+        let node = NodeId::random();
+        let capabilities = backend.capabilities();
         let inner = Arc::new_cyclic(|this: &Weak<Self>| Self {
-            node: NodeId::random(),
-            ping,
+            node,
+            ping: pace.ping,
             table: Arc::new(table),
             inboxes: (0..shards).map(|_| inbox()).collect(),
-            capabilities: backend.capabilities(),
+            capabilities,
             backend,
             policy,
             hooks,
             totals: Arc::default(),
             budget: Arc::new(Budget::new(limits.total_queue_bytes)),
             registry: Arc::new(Registry::new(&limits)),
+            attendance: OnceLock::new(),
             subscriptions: Arc::default(),
             backend_state: watch::Sender::new(BackendState::Down),
             awaited: Arc::default(),
@@ -107,6 +123,7 @@ impl Inner {
             uncarried: Uncarried::default(),
             echoes: Arc::default(),
             agreement,
+            cluster: Cluster::new(node, pace.heartbeat, capabilities.inline),
             runtime: tokio::runtime::Handle::current(),
             pattern_flights: PatternFlights::default(),
             formats: Mutex::default(),
@@ -117,10 +134,15 @@ impl Inner {
             this: this.clone(),
             limits,
         });
+        for shard in 0..shards {
+            // Whoever is connected there.
+            inner.table.direct.sequencer().add_subscriber(shard);
+        }
         inner.spawn_shards();
         let janitor = tokio::spawn(Janitor::run(inner.janitor.clone(), Arc::downgrade(&inner)));
         let settler = tokio::spawn(inner.settler.clone().run(Arc::downgrade(&inner)));
         inner.tasks.lock().extend([janitor, settler]);
+        inner.tasks.lock().extend(Cluster::tasks(&inner, &inner.backend));
         inner
     }
 
@@ -140,7 +162,14 @@ impl Inner {
             subscriptions: self.subscriptions.clone(),
             page_messages: self.limits.queue_messages,
             dense_offsets: self.capabilities.dense_offsets,
+            find: self.find(),
         })
+    }
+
+    /// Who an address stands for.
+    fn find(&self) -> Box<Find> {
+        let registry = self.registry.clone();
+        Box::new(move |address, shard| registry.receivers(address, shard))
     }
 
     fn left(&self) -> Box<dyn Fn(Left) + Send + Sync> {
@@ -174,7 +203,8 @@ impl Inner {
             format,
             limits: OutboxLimits {
                 queue_bytes: self.limits.queue_bytes,
-                control_bytes: self.limits.control_bytes,
+                control_bytes: u32::try_from(self.limits.control_bytes).unwrap_or(u32::MAX),
+                direct_messages: u32::try_from(self.limits.queue_messages).unwrap_or(u32::MAX),
             },
             budget: self.budget.clone(),
             totals: self.totals.clone(),
@@ -214,11 +244,18 @@ impl Inner {
             if parts.payload.len() > limit {
                 return Err(PublishError::TooLarge { field: "data", limit, value: parts.payload.len() });
             }
-            if config.is_logged() && topics > 1 {
+            let is_address = Address::of(topic).is_some();
+            if !is_address && topic.is_system() && Address::is_reserved(topic) {
+                let reason = "no such address: there are `$client.ID`, `$user.NAME` and `$all`";
+                let field = if topics > 1 { "topics" } else { "topic" };
+                return Err(PublishError::Unsupported { field, reason });
+            }
+            let is_logged = config.is_logged() && !is_address;
+            if is_logged && topics > 1 {
                 let reason = "a message to several topics cannot be ordered in their logs: publish to each";
                 return Err(PublishError::Unsupported { field: "topics", reason });
             }
-            if !config.is_logged() && parts.message_id.is_some() {
+            if !is_logged && parts.message_id.is_some() {
                 let reason = "an ephemeral topic remembers no message_id: configure a history";
                 return Err(PublishError::Unsupported { field: "message_id", reason });
             }

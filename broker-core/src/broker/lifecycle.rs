@@ -36,7 +36,11 @@ impl Inner {
         match started.unwrap_or_else(|_| Err(last.unwrap_or_else(late))) {
             Ok(()) => {
                 self.backend_state(BackendState::Up);
-                Ok(())
+                let wanted = self.want_nodes().await;
+                if wanted.is_err() {
+                    self.stop_backend(Instant::now() + END_WITHIN).await;
+                }
+                wanted
             }
             Err(error) => {
                 self.stop_backend(Instant::now() + END_WITHIN).await;
@@ -50,6 +54,10 @@ impl Inner {
         // The task keeps no broker alive: one whose backend never starts still ends with its last handle.
         let (this, backend, ingress) = (self.weak(), self.backend.clone(), self.ingress());
         let task = tokio::spawn(async move {
+            if let Some(inner) = this.upgrade() {
+                // As long as the backend is away nothing comes of this but that it is owed.
+                let _ = inner.want_nodes().await;
+            }
             let mut failures = 0;
             loop {
                 let started = backend.start(ingress.clone()).await;
@@ -88,8 +96,12 @@ impl Inner {
     pub(super) fn abandon_backend(&self) {
         if !self.is_stopped.swap(true, Ordering::AcqRel) {
             let backend = self.backend.clone();
+            let is_among_others = !self.capabilities.inline;
             self.runtime.spawn(async move {
                 let by = Instant::now() + END_WITHIN;
+                if is_among_others {
+                    let _ = tokio::time::timeout_at(by, backend.control(None, super::goodbye())).await;
+                }
                 let _ = tokio::time::timeout_at(by + GRACE, backend.shutdown(by)).await;
             });
         }
