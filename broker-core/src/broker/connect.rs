@@ -10,7 +10,7 @@ use crate::{
     message::Format,
     outbox::Outbox,
     policy::Admission,
-    session::{ClientId, CloseKind, CloseReason, ErrorCode, Handshake, Refusal, Session},
+    session::{ClientId, CloseKind, CloseReason, ErrorCode, Handshake, Refusal, Session, seat::Seat},
 };
 
 /// Why a client is not let in.
@@ -104,12 +104,13 @@ impl Broker {
         let client = ClientId::random();
         let shard = inner.next_shard();
         let outbox = Outbox::new(inner.outbox(client, shard, Some(format.clone())));
-        place.name(client, outbox.clone());
+        let seat = Seat::new(inner.clone(), outbox.clone(), shard, handshake.transport);
+        place.name(seat.clone());
         // Draining closes those that are known by their names: one that began during the admission may have missed this one.
         if inner.is_draining() {
             return Err(ConnectError::Draining);
         }
-        let mut session = Session::new(inner.clone(), outbox.clone(), shard, place, handshake);
+        let mut session = Session::new(seat, place, handshake);
         if let Admission::Accept(identity) = admission {
             session.admit(identity).await?;
         }

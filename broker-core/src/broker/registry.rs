@@ -1,4 +1,4 @@
-//! The connections of this node, and how many there may be.
+//! The connections of this node, by their names and by their users, and how many there may be.
 
 use std::{
     collections::HashMap,
@@ -12,19 +12,23 @@ use std::{
 use dashmap::DashMap;
 use parking_lot::Mutex;
 use rustc_hash::FxBuildHasher;
+use smallvec::SmallVec;
 
 use crate::{
     Limits,
     outbox::Outbox,
-    session::{ClientId, CloseReason},
+    session::{
+        ClientId, CloseReason,
+        seat::{Leaving, Seat},
+    },
 };
 
 /// The connections of this node.
 pub(crate) struct Registry {
-    outboxes: DashMap<ClientId, Outbox, FxBuildHasher>,
+    seats: DashMap<ClientId, Arc<Seat>, FxBuildHasher>,
     count: AtomicUsize,
     limit: usize,
-    users: Counts<Arc<str>>,
+    users: Users,
     addresses: Option<Counts<IpAddr>>,
 }
 
@@ -34,12 +38,18 @@ struct Counts<K> {
     limit: usize,
 }
 
+/// The connections of each user.
+struct Users {
+    seats: Mutex<HashMap<Arc<str>, SmallVec<[Arc<Seat>; 1]>>>,
+    limit: usize,
+}
+
 /// A connection's place among all; dropped, it is free again.
 pub(crate) struct Place {
     registry: Arc<Registry>,
     address: Option<IpAddr>,
     user: Option<Arc<str>>,
-    client: Option<ClientId>,
+    seat: Option<Arc<Seat>>,
 }
 
 /// There are as many connections as there may be.
@@ -56,10 +66,10 @@ impl Full {
 impl Registry {
     pub(crate) fn new(limits: &Limits) -> Self {
         Self {
-            outboxes: DashMap::default(),
+            seats: DashMap::default(),
             count: AtomicUsize::new(0),
             limit: limits.connections,
-            users: Counts::new(limits.connections_per_user),
+            users: Users { seats: Mutex::default(), limit: limits.connections_per_user },
             addresses: limits.connections_per_address.map(Counts::new),
         }
     }
@@ -70,7 +80,7 @@ impl Registry {
             self.count.fetch_sub(1, Ordering::Relaxed);
             return Err(Full { what: Full::IN_ALL, limit: self.limit });
         }
-        let mut place = Place { registry: self.clone(), address: None, user: None, client: None };
+        let mut place = Place { registry: self.clone(), address: None, user: None, seat: None };
         if let (Some(address), Some(addresses)) = (address, &self.addresses) {
             if !addresses.add(address) {
                 return Err(Full { what: "from this address", limit: addresses.limit });
@@ -85,26 +95,47 @@ impl Registry {
     }
 
     pub(crate) fn close(&self, client: ClientId, reason: CloseReason) -> bool {
-        let outbox = self.outboxes.get(&client).map(|outbox| outbox.clone());
-        outbox.map(|outbox| outbox.close(reason)).is_some()
+        self.seat(client).map(|seat| seat.outbox.close(reason)).is_some()
     }
 
+    /// All connections, those that are not admitted yet among them.
     pub(crate) fn outboxes(&self) -> Vec<Outbox> {
-        self.outboxes.iter().map(|entry| entry.value().clone()).collect()
+        self.seats.iter().map(|entry| entry.value().outbox.clone()).collect()
+    }
+
+    /// The connection of this name, admitted or not.
+    pub(crate) fn seat(&self, client: ClientId) -> Option<Arc<Seat>> {
+        self.seats.get(&client).map(|seat| seat.value().clone())
+    }
+
+    /// The connections of a user.
+    pub(crate) fn seats_of(&self, user: &str) -> SmallVec<[Arc<Seat>; 1]> {
+        self.users.seats.lock().get(user).cloned().unwrap_or_default()
+    }
+
+    /// The connections of all clients that are admitted.
+    pub(crate) fn seats(&self) -> Vec<Arc<Seat>> {
+        // Without the lock of the map.
+        self.seats_where(|_| true).into_iter().filter(|seat| seat.is_admitted()).collect()
+    }
+
+    /// Those of all connections, admitted or not, that a quick test finds.
+    pub(super) fn seats_where(&self, is: impl Fn(&Arc<Seat>) -> bool) -> Vec<Arc<Seat>> {
+        self.seats.iter().filter(|entry| is(entry.value())).map(|entry| entry.value().clone()).collect()
     }
 }
 
 impl Place {
     /// Makes the connection known by its name.
-    pub(crate) fn name(&mut self, client: ClientId, outbox: Outbox) {
-        self.registry.outboxes.insert(client, outbox);
-        self.client = Some(client);
+    pub(crate) fn name(&mut self, seat: Arc<Seat>) {
+        self.registry.seats.insert(seat.client(), seat.clone());
+        self.seat = Some(seat);
     }
 
-    /// Counts the connection for its user.
+    /// Counts the connection for its user, and makes it known by it.
     pub(crate) fn admit(&mut self, user: Option<&Arc<str>>) -> Result<(), Full> {
-        let Some(user) = user else { return Ok(()) };
-        if !self.registry.users.add(user.clone()) {
+        let (Some(user), Some(seat)) = (user, &self.seat) else { return Ok(()) };
+        if !self.registry.users.add(user, seat) {
             return Err(Full { what: "of this user", limit: self.registry.users.limit });
         }
         self.user = Some(user.clone());
@@ -118,11 +149,34 @@ impl Drop for Place {
         if let (Some(address), Some(addresses)) = (self.address, &self.registry.addresses) {
             addresses.remove(&address);
         }
+        let Some(seat) = self.seat.take() else { return };
         if let Some(user) = &self.user {
-            self.registry.users.remove(user);
+            self.registry.users.remove(user, &seat);
         }
-        if let Some(client) = self.client {
-            self.registry.outboxes.remove(&client);
+        self.registry.seats.remove_if(&seat.client(), |_, held| Arc::ptr_eq(held, &seat));
+        // One that ended in good order has left already.
+        seat.leave(Leaving::Lost);
+    }
+}
+
+impl Users {
+    fn add(&self, user: &Arc<str>, seat: &Arc<Seat>) -> bool {
+        let mut users = self.seats.lock();
+        let fits = users.get(user).map_or(0, |seats| seats.len()) < self.limit;
+        if fits {
+            users.entry(user.clone()).or_default().push(seat.clone());
+        }
+        fits
+    }
+
+    fn remove(&self, user: &Arc<str>, seat: &Arc<Seat>) {
+        let mut users = self.seats.lock();
+        let Some(seats) = users.get_mut(user) else { return };
+        if let Some(index) = seats.iter().position(|held| Arc::ptr_eq(held, seat)) {
+            seats.swap_remove(index);
+        }
+        if seats.is_empty() {
+            users.remove(user);
         }
     }
 }

@@ -19,7 +19,7 @@ use crate::{
     },
     subscriber::SubscriptionId,
     table::{TooManyTopics, TopicState},
-    topic::{InvalidTopic, OverflowPolicy, TopicName, TopicPattern},
+    topic::{Address, InvalidTopic, OverflowPolicy, TopicName, TopicPattern},
 };
 
 /// Why a subscription was not made, or a history not read.
@@ -35,6 +35,9 @@ pub enum SubscribeError {
         /// What was asked for.
         reason: &'static str,
     },
+    /// It is an [`Address`], and no topic: nobody subscribes to those.
+    #[error("this is an address: what is published to it comes without a subscription")]
+    Address,
     /// This node holds as many topics as it may.
     #[error("this node holds {limit} topics, and no more")]
     TooManyTopics {
@@ -60,6 +63,7 @@ impl From<SubscribeError> for CommandError {
         match error {
             SubscribeError::InvalidTopic(invalid) => Self::invalid_topic("topic", &invalid),
             SubscribeError::NotLogged { reason } => Self::new(ErrorCode::BadRequest, reason).field("topic"),
+            SubscribeError::Address => Self::new(ErrorCode::Forbidden, error.to_string()).field("topic"),
             SubscribeError::TooManyTopics { limit } => {
                 let mut error =
                     Self::new(ErrorCode::LimitExceeded, "the server holds too many topics").field("topic");
@@ -108,6 +112,9 @@ impl Inner {
         start: Start,
     ) -> Result<Begun, SubscribeError> {
         self.check_serving()?;
+        if name.is_system() && Address::is_reserved(&name) {
+            return Err(SubscribeError::Address);
+        }
         let topic = self.table.open(&name)?;
         let opened = Opened::new(&self.janitor, topic.clone());
         if !topic.is_logged() && matches!(start, Start::Latest | Start::Earliest) {
@@ -261,6 +268,13 @@ impl Begun {
             subscription,
             left: false,
         }
+    }
+
+    /// The same for who keeps the number, and asks the shard to let go itself.
+    pub(crate) fn attach_for_good(self, outbox: &Outbox, reply: Option<bytes::Bytes>) -> SubscriptionId {
+        let mut attachment = self.attach(outbox, reply);
+        attachment.left = true;
+        attachment.subscription
     }
 
     /// The same for a subscriber that is no outbox.

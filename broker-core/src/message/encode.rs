@@ -1,14 +1,17 @@
 //! Wire formats: what a transport gives the core so that a message is encoded
 //! once for all its subscribers.
 
-use std::sync::{Arc, OnceLock};
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use bytes::{Bytes, BytesMut};
 
 use super::{Gap, Message, Position};
 use crate::{
     calls::OutgoingCall,
-    session::{CloseReason, Reply, RequestId},
+    session::{CloseReason, ErrorCode, Reply, RequestId, Subscribed},
     topic::TopicName,
 };
 
@@ -49,6 +52,27 @@ pub enum Frame<'a> {
     },
     /// The server asks the client something. A format whose clients cannot answer writes nothing: then they are not asked.
     Call(&'a OutgoingCall),
+    /// The server has subscribed the client.
+    Subscribed {
+        /// The topic or the pattern.
+        topic: &'a str,
+        /// Where it begins.
+        outcome: &'a Subscribed,
+    },
+    /// The server has ended a subscription: nothing of it follows.
+    Unsubscribed {
+        /// The topic or the pattern, as it was subscribed.
+        topic: &'a str,
+        /// Why.
+        code: ErrorCode,
+        /// Whether it makes sense to subscribe again.
+        retry: bool,
+    },
+    /// It is time for a new token: the admission ends soon.
+    Token {
+        /// When.
+        expires: Duration,
+    },
     /// A heartbeat.
     Ping,
     /// The last frame: the connection is about to be closed.
@@ -61,6 +85,13 @@ pub trait Encoder: Send + Sync + 'static {
     /// Appends the encoded frame to `out`, framing included, or nothing when the
     /// format does not know this frame. Never blocks; called from any thread.
     fn encode(&self, frame: Frame<'_>, out: &mut BytesMut);
+
+    /// Whether who reads this format can tell of which topic a message is: unless said otherwise. Where this is not so, as where frames
+    /// are bare payloads, a client gets only what it is subscribed to: no messages to an
+    /// [`Address`](crate::topic::Address), which it would take for the topic's.
+    fn tells_topics(&self) -> bool {
+        true
+    }
 }
 
 /// How many wire formats one broker can have.

@@ -163,6 +163,13 @@ impl Outbox {
         self.inner.change(|state, shared| state.push_control(shared, frame))
     }
 
+    /// Whether the control lane takes a frame of this length now, or the connection is closing and it does not matter.
+    pub(crate) fn has_room(&self, length: usize) -> bool {
+        let state = self.inner.state.lock();
+        let limit = self.inner.shared.limits.control_bytes;
+        state.is_closing() || state.control.fits(length, limit)
+    }
+
     /// Sends a heartbeat, in the connection's own format. False when the control lane is full: then
     /// there is enough that the client has to answer for.
     pub fn ping(&self) -> bool {
@@ -227,6 +234,11 @@ impl Outbox {
     /// Messages that wait.
     pub(crate) fn queued(&self) -> usize {
         self.inner.state.lock().messages
+    }
+
+    /// Whether the client can tell messages to itself from those that it is subscribed to.
+    pub(crate) fn takes_direct(&self) -> bool {
+        self.inner.shared.format.as_ref().is_some_and(|format| format.encoder.tells_topics())
     }
 
     /// Makes room for a subscription. Before the shard knows of it, nothing is offered for it.

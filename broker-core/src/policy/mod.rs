@@ -4,6 +4,7 @@
 //! has to be named; [`Rules`] allows by pattern; an app with users of its own
 //! implements the trait.
 
+mod grant;
 mod open;
 mod rules;
 
@@ -11,6 +12,7 @@ use std::{any::Any, fmt, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use futures_util::future::BoxFuture;
+pub use grant::Grant;
 pub use open::Open;
 pub use rules::Rules;
 
@@ -116,10 +118,17 @@ pub enum Action<'a> {
     Subscribe(&'a TopicName),
     /// Receive the messages of every topic that a pattern matches.
     SubscribePattern(&'a TopicPattern),
-    /// Publish to a topic.
+    /// Publish to a topic, or to an [`Address`](crate::topic::Address): to another client or user, or to everybody. A policy that allows
+    /// to publish wherever one likes allows that as well; [`Address::of`](crate::topic::Address::of) tells addresses from topics, and
+    /// [`Rules`] allow it only where a pattern names it, such as `$user.*`.
     Publish(&'a TopicName),
     /// Read a topic's history.
     History(&'a TopicName),
+    /// Stay subscribed to a topic that the server subscribed the client to. The server's wish itself is not asked about; this is, when
+    /// the client comes back and takes up its session, and when its rights are looked at again. A policy that has taken nothing back allows it.
+    Keep(&'a TopicName),
+    /// The same for a pattern.
+    KeepPattern(&'a TopicPattern),
     /// Call a method of the app. Methods are named as topics are.
     Call(&'a TopicName),
 }
@@ -128,16 +137,22 @@ pub enum Action<'a> {
 #[non_exhaustive]
 pub enum Verdict<'a> {
     /// Decided.
-    Now(Result<(), Refusal>),
+    Now(Result<Grant, Refusal>),
     /// Somebody has to be asked.
-    Later(BoxFuture<'a, Result<(), Refusal>>),
+    Later(BoxFuture<'a, Result<Grant, Refusal>>),
 }
 
 impl<'a> Verdict<'a> {
-    /// Allowed.
+    /// Allowed, without an end.
     #[must_use]
     pub fn allow() -> Self {
-        Self::Now(Ok(()))
+        Self::Now(Ok(Grant::new()))
+    }
+
+    /// Allowed, as a grant says.
+    #[must_use]
+    pub fn grant(grant: Grant) -> Self {
+        Self::Now(Ok(grant))
     }
 
     /// Refused.
@@ -147,7 +162,7 @@ impl<'a> Verdict<'a> {
     }
 
     /// Decided by a future.
-    pub fn later(decide: impl Future<Output = Result<(), Refusal>> + Send + 'a) -> Self {
+    pub fn later(decide: impl Future<Output = Result<Grant, Refusal>> + Send + 'a) -> Self {
         Self::Later(Box::pin(decide))
     }
 }

@@ -3,9 +3,12 @@
 use async_trait::async_trait;
 
 use super::{Action, Admission, Identity, Policy, Verdict};
-use crate::session::{Handshake, Refusal};
+use crate::{
+    session::{Handshake, Refusal},
+    topic::Address,
+};
 
-/// Admits everybody, anonymously, and allows everything. For demonstrations,
+/// Admits everybody, anonymously, and allows everything but to publish to all connections at once, `$all`. For demonstrations,
 /// and for servers that only trusted machines can reach.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Open;
@@ -16,7 +19,12 @@ impl Policy for Open {
         Ok(Admission::Accept(Identity::anonymous()))
     }
 
-    fn authorize<'a>(&'a self, _: &'a Identity, _: Action<'a>) -> Verdict<'a> {
-        Verdict::allow()
+    fn authorize<'a>(&'a self, _: &'a Identity, action: Action<'a>) -> Verdict<'a> {
+        match action {
+            Action::Publish(topic) if Address::of(topic) == Some(Address::All) => {
+                Verdict::deny(Refusal::forbidden("clients do not publish to everybody"))
+            }
+            _ => Verdict::allow(),
+        }
     }
 }

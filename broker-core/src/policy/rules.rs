@@ -69,6 +69,8 @@ impl Rules {
             Action::SubscribePattern(pattern) => {
                 self.subscribe.iter().any(|(allowed, ())| allowed.covers(pattern))
             }
+            // The server has allowed it by doing it.
+            Action::Keep(_) | Action::KeepPattern(_) => true,
         }
     }
 }

@@ -7,19 +7,23 @@ use futures_util::FutureExt;
 use super::{CommandError, ErrorCode};
 use crate::{
     broker::Inner,
-    policy::{Action, Identity, Verdict},
+    policy::{Action, Grant, Identity, Verdict},
+    topic::Address,
 };
 
-/// Asks the policy; one that panics refuses. System topics are not the clients'.
-pub(super) async fn authorize(
+/// Asks the policy; one that panics refuses. System topics are not the clients': they may
+/// publish to addresses, where the policy allows it.
+pub(in crate::session) async fn authorize(
     broker: &Inner,
     identity: &Identity,
     action: Action<'_>,
-) -> Result<(), CommandError> {
+) -> Result<Grant, CommandError> {
     let is_system = match action {
-        Action::Subscribe(topic) | Action::Publish(topic) | Action::History(topic) => topic.is_system(),
+        Action::Subscribe(topic) | Action::History(topic) => topic.is_system(),
+        Action::Publish(topic) => topic.is_system() && Address::of(topic).is_none(),
         Action::Call(method) => method.is_system(),
         Action::SubscribePattern(pattern) => pattern.as_str().starts_with('$'),
+        Action::Keep(_) | Action::KeepPattern(_) => false,
     };
     if is_system {
         let error = CommandError::new(ErrorCode::Forbidden, "topics that begin with `$` are the system's");

@@ -110,6 +110,10 @@ pub enum ErrorCode {
     Internal,
     /// The server is about to stop.
     Draining,
+    /// The right to it was taken back.
+    Revoked,
+    /// The server has ended it.
+    Kicked,
 }
 
 impl ErrorCode {
@@ -133,6 +137,8 @@ impl ErrorCode {
             Self::BackendUnavailable => "backend_unavailable",
             Self::Internal => "internal",
             Self::Draining => "draining",
+            Self::Revoked => "revoked",
+            Self::Kicked => "kicked",
         }
     }
 

@@ -11,13 +11,15 @@ mod id;
 mod pending;
 mod publishing;
 mod reply;
+pub(crate) mod seat;
 mod serve;
 mod subscriptions;
 mod visitor;
 
 pub use close::{CloseKind, CloseReason};
 pub use command::{
-    AnswerCommand, CallCommand, Command, ConnectCommand, HistoryCommand, HistoryFrom, PublishCommand, Start, SubscribeCommand,
+    AnswerCommand, CallCommand, Command, ConnectCommand, HistoryCommand, HistoryFrom, PublishCommand, Start,
+    SubscribeCommand,
 };
 pub use error::{CommandError, ErrorCode, Refusal};
 pub use handshake::Handshake;

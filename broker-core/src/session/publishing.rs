@@ -20,9 +20,9 @@ impl SessionState {
         match self.commit(command).await {
             Ok(Ack::Done(published)) => self.reply(id, Reply::Published(published)).await,
             Ok(Ack::Waiting(ack, awaited)) => {
-                let limit = self.broker.limits.publishes_in_flight;
+                let limit = self.seat.broker.limits.publishes_in_flight;
                 self.pending.push(id, Ack::Waiting(ack, awaited.clone()), awaited);
-                let (outbox, pending) = (&self.outbox, &mut self.pending);
+                let (outbox, pending) = (&self.seat.outbox, &mut self.pending);
                 std::future::poll_fn(|cx| pending.poll_below(cx, outbox, limit)).await;
             }
             Err(error) => self.reply(id, error.into()).await,
@@ -30,11 +30,11 @@ impl SessionState {
     }
 
     async fn commit(&mut self, command: PublishCommand) -> Result<Ack, CommandError> {
-        let Some(client) = self.client() else {
+        let Some(client) = self.seat.as_client() else {
             return Err(CommandError::new(ErrorCode::Unauthenticated, "send `connect` first"));
         };
-        let (parts, also) = checked(&self.broker, &client, command).await?;
-        Ok(self.broker.commit(parts, also).await?)
+        let (parts, also) = checked(&self.seat.broker, &client, command).await?;
+        Ok(self.seat.broker.commit(parts, also).await?)
     }
 }
 

@@ -12,13 +12,12 @@ use super::{
     ClientId, CloseKind, CloseReason, Command, CommandError, ConnectCommand, Connected, ErrorCode, Handshake,
     HistoryCommand, Reply, RequestId, SubscribeCommand, Subscribed, authorize::authorize, budgets::Budgets,
     pending::Pending,
+    seat::{Leaving, Seat, Starting},
 };
 use crate::{
-    broker::{Attachment, Inner, Place, refused},
-    hooks::Client,
+    broker::{Place, refused},
     message::Frame,
-    outbox::Outbox,
-    policy::{Action, Admission, Identity},
+    policy::{Action, Admission, Grant, Identity},
     subscriber::SubscriptionId,
     topic::TopicName,
 };
@@ -34,43 +33,26 @@ pub struct Session {
 }
 
 pub(super) struct SessionState {
-    pub(super) broker: Arc<Inner>,
-    pub(super) outbox: Outbox,
-    pub(super) shard: usize,
-    transport: &'static str,
+    pub(super) seat: Arc<Seat>,
     /// Until the client is admitted.
     handshake: Option<Box<Handshake>>,
-    pub(super) identity: Option<Arc<Identity>>,
-    expires: Option<Instant>,
     connect_by: Instant,
     place: Place,
     has_connected: bool,
     pub(super) budgets: Budgets,
-    pub(super) subscriptions: Vec<(Arc<str>, Attachment)>,
     pub(super) pending: Pending,
 }
 
 impl Session {
-    pub(crate) fn new(
-        broker: Arc<Inner>,
-        outbox: Outbox,
-        shard: usize,
-        place: Place,
-        handshake: Handshake,
-    ) -> Self {
+    pub(crate) fn new(seat: Arc<Seat>, place: Place, handshake: Handshake) -> Self {
+        let limits = &seat.broker.limits;
         let state = SessionState {
-            budgets: Budgets::new(&broker.limits),
-            connect_by: Instant::now() + broker.limits.authenticate_within,
-            broker,
-            outbox,
-            shard,
-            transport: handshake.transport,
+            budgets: Budgets::new(limits),
+            connect_by: Instant::now() + limits.authenticate_within,
+            seat,
             handshake: Some(Box::new(handshake)),
-            identity: None,
-            expires: None,
             place,
             has_connected: false,
-            subscriptions: Vec::new(),
             pending: Pending::default(),
         };
         Self { state: Some(Box::new(state)) }
@@ -84,13 +66,13 @@ impl Session {
     /// Whether the policy has admitted the client.
     #[must_use]
     pub fn is_admitted(&self) -> bool {
-        self.state.as_ref().is_some_and(|state| state.identity.is_some())
+        self.state.as_ref().is_some_and(|state| state.seat.is_admitted())
     }
 
     /// The connection's public name.
     #[must_use]
     pub fn client(&self) -> Option<ClientId> {
-        self.state.as_ref().map(|state| state.outbox.client())
+        self.state.as_ref().map(|state| state.seat.client())
     }
 
     /// When the session has to be closed unless something happens before, and why: no `connect` in
@@ -98,10 +80,10 @@ impl Session {
     #[must_use]
     pub fn deadline(&self) -> Option<(Instant, CloseKind)> {
         let state = self.state.as_ref()?;
-        if state.identity.is_none() {
+        if !state.seat.is_admitted() {
             return Some((state.connect_by, CloseKind::ConnectTimeout));
         }
-        state.expires.map(|at| (at, CloseKind::TokenExpired))
+        state.seat.expires().map(|at| (at, CloseKind::TokenExpired))
     }
 
     /// Serves one command, and enqueues its reply. Without an `id`, only an error is answered.
@@ -127,7 +109,7 @@ impl Session {
         if !matches!(command, Command::Ping) {
             state.turn().await;
         }
-        if state.broker.is_draining() {
+        if state.seat.broker.is_draining() {
             let error = CommandError::new(ErrorCode::Draining, "the server is about to stop");
             state.reply(id, error.into()).await;
             return Ok(());
@@ -135,7 +117,7 @@ impl Session {
         match command {
             Command::Connect(connect) => return state.connect(id, connect).await,
             Command::Ping => state.reply(id, Reply::Pong).await,
-            _ if state.identity.is_none() => {
+            _ if !state.seat.is_admitted() => {
                 let error = CommandError::new(ErrorCode::Unauthenticated, "send `connect` first");
                 state.reply(id, error.into()).await;
             }
@@ -162,12 +144,12 @@ impl Session {
     pub async fn subscribe(&mut self, command: SubscribeCommand) -> Result<Subscribed, CommandError> {
         let draining = || CommandError::new(ErrorCode::Draining, "the server is about to stop");
         let Some(state) = &mut self.state else { return Err(draining()) };
-        if state.broker.is_draining() {
+        if state.seat.broker.is_draining() {
             return Err(draining());
         }
-        let begun = state.begin(command, 0).await?;
-        let outcome = begun.outcome;
-        state.attach(begun, None);
+        let starting = state.begin(command).await?;
+        let outcome = starting.outcome();
+        state.attach(starting, None)?;
         Ok(outcome)
     }
 
@@ -175,8 +157,7 @@ impl Session {
     /// [`Outbox::poll_pull_frames`] says where it is.
     #[must_use]
     pub fn subscription(&self, topic: &str) -> Option<SubscriptionId> {
-        let held = &self.state.as_ref()?.subscriptions;
-        held.iter().find(|(name, _)| **name == *topic).map(|(_, attachment)| attachment.subscription())
+        self.state.as_ref()?.seat.subscription(topic)
     }
 
     /// Answers a frame that is no command. It counts as one.
@@ -200,7 +181,7 @@ impl Session {
     /// polled by the connection's own task together with everything else. Cancel safe.
     pub fn poll_progress(&mut self, cx: &mut Context<'_>) -> Poll<std::convert::Infallible> {
         if let Some(state) = &mut self.state {
-            state.pending.poll(cx, &state.outbox);
+            state.pending.poll(cx, &state.seat.outbox);
         }
         Poll::Pending
     }
@@ -237,20 +218,12 @@ impl Drop for Session {
 impl SessionState {
     async fn admit(&mut self, identity: Identity) -> Result<(), crate::broker::ConnectError> {
         self.place.admit(identity.user.as_ref())?;
-        // A time beyond what the clock can hold is never.
-        self.expires = identity.expires.and_then(|after| Instant::now().checked_add(after));
-        self.identity = Some(Arc::new(identity));
+        self.seat.admit(Arc::new(identity));
         self.handshake = None;
-        if let Some(client) = self.client() {
-            self.broker.hooks.run_connected(&client).await;
+        if let Some(client) = self.seat.as_client() {
+            self.seat.broker.hooks.run_connected(&client).await;
         }
         Ok(())
-    }
-
-    /// The client as hooks see it, once it is admitted.
-    pub(super) fn client(&self) -> Option<Client> {
-        let identity = self.identity.clone()?;
-        Some(Client { id: self.outbox.client(), identity, transport: self.transport })
     }
 
     async fn connect(&mut self, id: Option<RequestId>, connect: ConnectCommand) -> Result<(), CloseReason> {
@@ -260,11 +233,11 @@ impl SessionState {
             self.reply(id, error.into()).await;
             return Ok(());
         }
-        if self.identity.is_none() {
+        if !self.seat.is_admitted() {
             self.authenticate(connect.token).await?;
         }
         self.has_connected = true;
-        let limit = self.broker.limits.subscriptions_per_connection;
+        let limit = self.seat.broker.limits.subscriptions_per_connection;
         if connect.subscribe.len() > limit {
             let error = CommandError::new(ErrorCode::LimitExceeded, "too many subscriptions")
                 .field("subscribe")
@@ -272,36 +245,35 @@ impl SessionState {
             self.reply(id, error.into()).await;
             return Ok(());
         }
-        let mut begun = Vec::with_capacity(connect.subscribe.len());
+        let mut starting = Vec::with_capacity(connect.subscribe.len());
         let mut subscribed = Vec::with_capacity(connect.subscribe.len());
         for wanted in connect.subscribe {
             let name = wanted.topic.clone();
-            match self.begin(wanted, begun.len()).await {
-                Ok(subscription) => {
-                    subscribed.push((name, Ok(subscription.outcome)));
-                    begun.push(subscription);
+            match self.begin(wanted).await {
+                Ok(begun) => {
+                    subscribed.push((name, Ok(begun.outcome())));
+                    starting.push(begun);
                 }
                 Err(error) => subscribed.push((name, Err(error))),
             }
         }
-        let reply = Connected {
-            client: self.outbox.client(),
-            user: self.identity.as_ref().and_then(|identity| identity.user.clone()),
-            ping: self.broker.ping,
-            expires: self.expires.map(|at| at.saturating_duration_since(Instant::now())),
+        let mut connected = Connected {
+            client: self.seat.client(),
+            user: self.seat.user(),
+            ping: self.seat.broker.ping,
+            expires: self.seat.expires().map(|at| at.saturating_duration_since(Instant::now())),
             subscribed,
         };
-        let reply = Reply::Connected(Box::new(reply));
-        if begun.is_empty() {
-            self.reply(id, reply).await;
-            return Ok(());
+        while !starting.is_empty() {
+            let reply = Reply::Connected(Box::new(connected.clone()));
+            let reply = self.encode_reply(id, &reply).await;
+            match self.seat.attach(starting, reply) {
+                Ok(()) => return Ok(()),
+                // Some were ended on their way: the reply says so.
+                Err(all) => starting = without_ended(all, &mut connected.subscribed),
+            }
         }
-        let mut reply = self.encode_reply(id, &reply).await;
-        // What is begun anew ends before the reply, which comes before the first message.
-        self.subscriptions.retain(|(held, _)| begun.iter().all(|anew| *anew.subject.text() != **held));
-        for subscription in begun {
-            self.attach(subscription, reply.take());
-        }
+        self.reply(id, Reply::Connected(Box::new(connected))).await;
         Ok(())
     }
 
@@ -310,7 +282,7 @@ impl SessionState {
         if token.is_some() {
             handshake.token = token;
         }
-        match self.broker.admission(&handshake).await {
+        match self.seat.broker.admission(&handshake).await {
             Ok(Admission::Accept(identity)) => self.admit(identity).await.map_err(|error| error.reason()),
             Ok(Admission::AwaitConnect) => Err(CloseKind::Unauthenticated.into()),
             Err(refusal) => Err(refused(&refusal)),
@@ -330,19 +302,23 @@ impl SessionState {
         let topic =
             TopicName::new(&command.topic).map_err(|error| CommandError::invalid_topic("topic", &error))?;
         self.authorize(Action::History(&topic)).await?;
-        Ok(self.broker.history(&command).await?)
+        Ok(self.seat.broker.history(&command).await?)
     }
 
     /// Asks the policy.
     // Exclusive, because a session is not `Sync`: else what awaits this could not be `Send`.
-    pub(super) async fn authorize(&mut self, action: Action<'_>) -> Result<(), CommandError> {
-        let Some(identity) = &self.identity else {
+    pub(super) async fn authorize(&mut self, action: Action<'_>) -> Result<Grant, CommandError> {
+        let Some(identity) = self.seat.identity() else {
             return Err(CommandError::new(ErrorCode::Unauthenticated, "send `connect` first"));
         };
-        authorize(&self.broker, identity, action).await
+        authorize(&self.seat.broker, &identity, action).await
     }
 
-    pub(super) async fn over_budget(&mut self, id: Option<RequestId>, error: CommandError) -> Result<(), CloseReason> {
+    pub(super) async fn over_budget(
+        &mut self,
+        id: Option<RequestId>,
+        error: CommandError,
+    ) -> Result<(), CloseReason> {
         if self.budgets.is_flood() {
             return Err(CloseKind::RateLimited.into());
         }
@@ -355,15 +331,15 @@ impl SessionState {
         if id.is_none() && !matches!(reply, Reply::Error(_)) {
             return;
         }
-        let frame = self.outbox.encode(Frame::Reply { id, reply: &reply });
-        while !self.outbox.push_control(frame.clone()) {
+        let frame = self.seat.outbox.encode(Frame::Reply { id, reply: &reply });
+        while !self.seat.outbox.push_control(frame.clone()) {
             self.room(frame.len()).await;
         }
     }
 
     /// Waits until the control lane has room, going on with what is pending.
     pub(super) async fn room(&mut self, length: usize) {
-        let (outbox, pending) = (&self.outbox, &mut self.pending);
+        let (outbox, pending) = (&self.seat.outbox, &mut self.pending);
         std::future::poll_fn(|cx| {
             pending.poll(cx, outbox);
             outbox.poll_room(cx, length)
@@ -371,21 +347,40 @@ impl SessionState {
         .await;
     }
 
-    async fn end(mut self: Box<Self>, reason: CloseReason) {
-        let client = self.client();
-        let topics: Vec<String> = self.subscriptions.iter().map(|(name, _)| name.to_string()).collect();
+    async fn end(self: Box<Self>, reason: CloseReason) {
+        let Self { seat, pending, place, .. } = *self;
+        let client = seat.as_client();
         if let Some(client) = &client {
-            self.broker.hooks.run_disconnecting(client, &topics, &reason).await;
+            let topics: Vec<String> = seat.subscriptions().iter().map(|name| name.to_string()).collect();
+            seat.broker.hooks.run_disconnecting(client, &topics, &reason).await;
         }
-        self.subscriptions.clear();
+        seat.leave(Leaving::of(&reason));
+        drop(pending);
         // Its place is kept until the last hook has run: draining waits for it before it stops the backend.
-        let Self { broker, place, outbox, pending, .. } = *self;
-        drop((outbox, pending));
         if let Some(client) = &client {
-            broker.hooks.run_disconnected(client, &reason).await;
+            seat.broker.hooks.run_disconnected(client, &reason).await;
         }
         drop(place);
     }
+}
+
+/// Those that are still to be; of the others the reply says why not.
+fn without_ended(
+    all: Vec<Starting>,
+    subscribed: &mut [(String, Result<Subscribed, CommandError>)],
+) -> Vec<Starting> {
+    let mut left = Vec::with_capacity(all.len());
+    for starting in all {
+        let Some(error) = starting.ended() else {
+            left.push(starting);
+            continue;
+        };
+        let mut named = subscribed.iter_mut().filter(|(name, _)| name == starting.name());
+        if let Some((_, outcome)) = named.find(|(_, outcome)| outcome.is_ok()) {
+            *outcome = Err(error);
+        }
+    }
+    left
 }
 
 impl fmt::Debug for Session {

@@ -110,6 +110,11 @@ impl TopicPattern {
         covers(&self.0, &other.0)
     }
 
+    /// Whether some name can match both patterns.
+    pub(crate) fn overlaps(&self, other: &Self) -> bool {
+        overlaps(&self.0, &other.0)
+    }
+
     /// Compares how specific two patterns are; `Greater` means that `self` is more specific than `other`.
     ///
     /// A total order: an exact pattern is above any with a wildcard. Else the first segments of different
@@ -173,6 +178,21 @@ fn covers(outer: &str, inner: &str) -> bool {
         }
     }
     inner.next().is_none()
+}
+
+fn overlaps(one: &str, other: &str) -> bool {
+    let is_wild = |pattern: &str| pattern.starts_with(['*', '>']);
+    if (is_wild(one) && other.starts_with('$')) || (one.starts_with('$') && is_wild(other)) {
+        return false;
+    }
+    let (mut one, mut other) = (one.split('.'), other.split('.'));
+    loop {
+        match (one.next(), other.next()) {
+            (None, None) | (Some(">"), Some(_)) | (Some(_), Some(">")) => return true,
+            (Some(a), Some(b)) if a == b || a == "*" || b == "*" => {}
+            _ => return false,
+        }
+    }
 }
 
 impl fmt::Debug for TopicPattern {

@@ -1,13 +1,16 @@
 //! What a subscription tells beside its messages, and the last word.
 
+use std::time::Duration;
+
 use bytes::BytesMut;
 use fanfare_core::{
-    message::{Gap, Position},
-    session::{CloseKind, CloseReason},
+    calls::OutgoingCall,
+    message::{Gap, PayloadKind, Position},
+    session::{CloseKind, CloseReason, ErrorCode, Subscribed},
     topic::TopicName,
 };
 
-use super::{Kind, json::Object};
+use super::{Kind, json::Object, message, reply};
 
 pub(super) fn cursor(topic: &TopicName, position: Position, out: &mut BytesMut) {
     let mut object = Object::begin(out);
@@ -34,6 +37,52 @@ pub(super) fn gap(topic: &str, gap: &Gap, out: &mut BytesMut) {
     inner.text("reason", gap.reason.as_str());
     inner.end();
     object.end();
+}
+
+pub(super) fn subscribed(topic: &str, outcome: Subscribed, out: &mut BytesMut) {
+    let mut object = Object::begin(out);
+    let mut inner = object.object("subscribed");
+    inner.text("topic", topic);
+    reply::subscribed(outcome, &mut inner);
+    inner.end();
+    object.end();
+}
+
+pub(super) fn unsubscribed(topic: &str, code: ErrorCode, retry: bool, out: &mut BytesMut) {
+    let mut object = Object::begin(out);
+    let mut inner = object.object("unsubscribed");
+    inner.text("topic", topic);
+    inner.text("code", code.as_str());
+    inner.flag("retry", retry);
+    inner.end();
+    object.end();
+}
+
+pub(super) fn token(expires: Duration, out: &mut BytesMut) {
+    let mut object = Object::begin(out);
+    let mut inner = object.object("token");
+    inner.milliseconds("expires_ms", expires);
+    inner.end();
+    object.end();
+}
+
+/// A binary payload stands behind the call.
+pub(super) fn call(call: &OutgoingCall, out: &mut BytesMut) -> Kind {
+    let header = |out: &mut BytesMut| {
+        let mut object = Object::begin(out);
+        let mut inner = object.object("call");
+        inner.text("call_id", &call.id.to_string());
+        inner.text("method", &call.method);
+        message::embed(&call.payload, &mut inner);
+        inner.milliseconds("timeout_ms", call.timeout);
+        inner.end();
+        object.end();
+    };
+    if call.payload.kind() == PayloadKind::Binary {
+        return message::behind_header(&call.payload, out, header);
+    }
+    header(out);
+    Kind::Text
 }
 
 pub(super) fn close(reason: &CloseReason, out: &mut BytesMut) -> Kind {

@@ -2,24 +2,31 @@
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::{BufMut, BytesMut};
-use fanfare_core::message::{Message, PayloadKind};
+use fanfare_core::message::{Message, Payload, PayloadKind};
 
 use super::{Kind, json::Object};
 
 /// Appends a message as one JSON object where only text can travel: in history pages and in server-sent events. A
 /// binary payload is written as `base64` (RFC 4648, section 4, with padding) in place of `data`.
 pub fn encode_text_only(message: &Message, out: &mut BytesMut) {
-    let payload = message.payload();
     let mut object = envelope(message, out);
+    match message.payload().kind() {
+        PayloadKind::Binary => base64(message.payload().bytes(), object.key("base64")),
+        _ => embed(message.payload(), &mut object),
+    }
+    object.end();
+}
+
+/// Writes JSON or text into the object that holds it; binary payloads are not written.
+pub(super) fn embed(payload: &Payload, object: &mut Object<'_>) {
     match payload.kind() {
         PayloadKind::Json => object.key("data").put_slice(payload.bytes()),
         PayloadKind::Text => {
             object.flag("text", true);
             object.text("data", payload.as_str().unwrap_or_default());
         }
-        PayloadKind::Binary => base64(payload.bytes(), object.key("base64")),
+        PayloadKind::Binary => {}
     }
-    object.end();
 }
 
 pub(super) fn message(message: &Message, out: &mut BytesMut) -> Kind {
@@ -28,9 +35,18 @@ pub(super) fn message(message: &Message, out: &mut BytesMut) -> Kind {
         encode_text_only(message, out);
         return Kind::Text;
     }
+    behind_header(payload, out, |out| envelope(message, out).end())
+}
+
+/// Writes a header, and a binary payload behind it.
+pub(super) fn behind_header(
+    payload: &Payload,
+    out: &mut BytesMut,
+    header: impl FnOnce(&mut BytesMut),
+) -> Kind {
     let at = out.len();
     out.put_u32(0);
-    envelope(message, out).end();
+    header(out);
     // Every part of a header is bounded far below 4 GiB.
     let length = u32::try_from(out.len() - at - LENGTH).unwrap_or(u32::MAX);
     if let Some(prefix) = out.get_mut(at..at + LENGTH) {

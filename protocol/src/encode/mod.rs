@@ -35,6 +35,10 @@ pub fn encode(frame: Frame<'_>, out: &mut BytesMut) -> Kind {
         Frame::Gap { topic, gap } => event::gap(topic, gap, out),
         Frame::Live { topic, position } => event::live(topic, position, out),
         Frame::Reply { id, reply } => return reply::reply(id, reply, out),
+        Frame::Subscribed { topic, outcome } => event::subscribed(topic, *outcome, out),
+        Frame::Unsubscribed { topic, code, retry } => event::unsubscribed(topic, code, retry, out),
+        Frame::Token { expires } => event::token(expires, out),
+        Frame::Call(call) => return event::call(call, out),
         Frame::Close(reason) => return event::close(reason, out),
         _ => return Kind::Nothing,
     }

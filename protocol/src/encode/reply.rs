@@ -1,7 +1,10 @@
 //! Answers to commands.
 
 use bytes::{BufMut, BytesMut};
-use fanfare_core::session::{CommandError, Connected, HistoryPage, Published, Reply, RequestId, Subscribed};
+use fanfare_core::{
+    message::{Payload, PayloadKind},
+    session::{CommandError, Connected, HistoryPage, Published, Reply, RequestId, Subscribed},
+};
 
 use super::{Kind, json::Object, message};
 
@@ -13,6 +16,9 @@ pub(super) fn reply(id: Option<RequestId>, reply: &Reply, out: &mut BytesMut) ->
     if id.is_none() && failure.is_none() {
         // A command without a number is answered only by an error.
         return Kind::Nothing;
+    }
+    if let Reply::Called(payload) = reply {
+        return called(id, payload, out);
     }
     let mut object = Object::begin(out);
     object.optional_number("id", id.map(RequestId::value));
@@ -28,6 +34,23 @@ pub(super) fn reply(id: Option<RequestId>, reply: &Reply, out: &mut BytesMut) ->
     }
     inner.end();
     object.end();
+    Kind::Text
+}
+
+/// What a method answered; a binary answer stands behind the reply.
+fn called(id: Option<RequestId>, payload: &Payload, out: &mut BytesMut) -> Kind {
+    let header = |out: &mut BytesMut| {
+        let mut object = Object::begin(out);
+        object.optional_number("id", id.map(RequestId::value));
+        let mut ok = object.object("ok");
+        message::embed(payload, &mut ok);
+        ok.end();
+        object.end();
+    };
+    if payload.kind() == PayloadKind::Binary {
+        return message::behind_header(payload, out, header);
+    }
+    header(out);
     Kind::Text
 }
 
@@ -62,7 +85,7 @@ fn connected(reply: &Connected, ok: &mut Object<'_>) {
     out.put_u8(b']');
 }
 
-fn subscribed(reply: Subscribed, ok: &mut Object<'_>) {
+pub(super) fn subscribed(reply: Subscribed, ok: &mut Object<'_>) {
     if let Some(recovered) = reply.recovered {
         ok.flag("recovered", recovered);
     }

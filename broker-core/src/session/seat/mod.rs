@@ -1,0 +1,135 @@
+//! What of a session others can reach: who it is, and what it is subscribed to.
+//!
+//! A session's commands are served by its connection's task, one after the other. What the app does with a client, a
+//! subscription that it makes, one that it ends, a right that it takes back, comes from any task and at any time: while a
+//! command of the client is being served, too. So the table of subscriptions stands behind a lock, in the seat of the session, which
+//! the registry of this node leads to.
+//!
+//! # Locks
+//!
+//! A seat's lock comes before all others: topic, outbox and inbox are locked below it. Nothing is awaited under it, no
+//! policy, hook or encoder of the app runs below it.
+//!
+//! # What is on its way
+//!
+//! A subscription takes its time: the policy is asked, and the backend. Meanwhile the table knows it as one that begins
+//! ([`Beginning`]), so that what ends subscriptions ends it as well: one that was allowed before a right was taken back is not
+//! subscribed after.
+
+mod begin;
+mod by_server;
+mod table;
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+pub(crate) use begin::Starting;
+use parking_lot::Mutex;
+pub(crate) use table::{Attendance, By, Leaving, Subscription, Terms};
+use table::Table;
+use tokio::time::Instant;
+
+use super::ClientId;
+use crate::{
+    broker::Inner,
+    hooks::Client,
+    outbox::Outbox,
+    policy::Identity,
+    subscriber::SubscriptionId,
+};
+
+/// The part of a session that others can reach.
+pub(crate) struct Seat {
+    pub(crate) broker: Arc<Inner>,
+    pub(crate) outbox: Outbox,
+    pub(crate) shard: usize,
+    pub(crate) transport: &'static str,
+    held: Mutex<Held>,
+}
+
+/// What the lock guards.
+struct Held {
+    /// `None` until the client is admitted.
+    identity: Option<Arc<Identity>>,
+    /// When the admission ends.
+    expires: Option<Instant>,
+    table: Table,
+}
+
+impl Seat {
+    pub(crate) fn new(broker: Arc<Inner>, outbox: Outbox, shard: usize, transport: &'static str) -> Arc<Self> {
+        let held = Held { identity: None, expires: None, table: Table::default() };
+        Arc::new(Self { broker, outbox, shard, transport, held: Mutex::new(held) })
+    }
+
+    /// The connection's public name.
+    pub(crate) fn client(&self) -> ClientId {
+        self.outbox.client()
+    }
+
+    /// Who the client is, once it is admitted.
+    pub(crate) fn identity(&self) -> Option<Arc<Identity>> {
+        self.held.lock().identity.clone()
+    }
+
+    /// The user, if the client is admitted and has one.
+    pub(crate) fn user(&self) -> Option<Arc<str>> {
+        self.held.lock().identity.as_ref()?.user.clone()
+    }
+
+    pub(crate) fn is_admitted(&self) -> bool {
+        self.held.lock().identity.is_some()
+    }
+
+    /// The client as hooks see it, once it is admitted.
+    pub(crate) fn as_client(&self) -> Option<Client> {
+        Some(Client { id: self.client(), identity: self.identity()?, transport: self.transport })
+    }
+
+    /// Notes who the client is, and until when.
+    pub(super) fn admit(&self, identity: Arc<Identity>) {
+        // A time beyond what the clock can hold is never.
+        let expires = identity.expires.and_then(|after| Instant::now().checked_add(after));
+        let mut held = self.held.lock();
+        held.expires = expires;
+        held.identity = Some(identity);
+    }
+
+    /// When the admission ends; `None` is never.
+    pub(super) fn expires(&self) -> Option<Instant> {
+        self.held.lock().expires
+    }
+
+    /// What the client is subscribed to, by its own wish or the server's: topics and patterns as text, in no order.
+    pub(crate) fn subscriptions(&self) -> Vec<Arc<str>> {
+        self.held.lock().table.iter().map(|held| held.subject.text()).collect()
+    }
+
+    /// Whether the client is subscribed to exactly this topic or pattern.
+    pub(crate) fn is_subscribed(&self, name: &str) -> bool {
+        self.subscription(name).is_some()
+    }
+
+    /// The outbox's number of a subscription, by the topic or pattern as it was subscribed.
+    pub(crate) fn subscription(&self, name: &str) -> Option<SubscriptionId> {
+        self.held.lock().table.get(name).map(|held| held.id)
+    }
+
+    /// Ends a subscription by the client's wish; the reply is its last word. False when there is none.
+    pub(super) fn unsubscribe(&self, name: &str, reply: Option<Bytes>) -> bool {
+        let mut held = self.held.lock();
+        let gone = held.table.take(name);
+        gone.map(|gone| held.release(self, gone, reply, Leaving::Left)).is_some()
+    }
+
+    /// Ends all subscriptions, for good: none begins any more.
+    pub(crate) fn leave(&self, how: Leaving) {
+        self.held.lock().close(self, how);
+    }
+}
+
+impl std::fmt::Debug for Seat {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Seat").field("client", &self.client()).finish_non_exhaustive()
+    }
+}

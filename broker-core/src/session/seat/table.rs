@@ -1,0 +1,208 @@
+//! The table: what a client is subscribed to, and what is about to be added.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tokio::time::Instant;
+
+use super::{Held, Seat};
+use crate::{
+    fanout::Op,
+    message::Payload,
+    outbox::Subject,
+    policy::Grant,
+    session::{CloseKind, CloseReason, ErrorCode},
+    subscriber::SubscriptionId,
+};
+
+/// What the client is subscribed to.
+#[derive(Default)]
+pub(super) struct Table {
+    subscriptions: Vec<Subscription>,
+    /// Most of the time none.
+    pub(super) beginning: Vec<OnItsWay>,
+    pub(super) next_ticket: u32,
+    /// The session has ended: nothing is added any more.
+    pub(super) is_closed: bool,
+}
+
+/// A subscription that the shard serves.
+pub(crate) struct Subscription {
+    pub(crate) subject: Subject,
+    /// The outbox's number of it.
+    pub(crate) id: SubscriptionId,
+    /// Another one for each beginning, and none twice in one session's life.
+    pub(crate) ticket: u32,
+    pub(crate) by: By,
+    /// What the policy said beyond yes.
+    pub(crate) terms: Option<Box<Terms>>,
+}
+
+/// Who made a subscription.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum By {
+    Client,
+    Server,
+}
+
+/// What a policy's grant says beyond yes.
+#[derive(Clone, Debug)]
+pub(crate) struct Terms {
+    /// When the policy is asked again.
+    pub(crate) expires: Option<Instant>,
+    /// What the app says of the member in presence lists.
+    pub(crate) presence: Option<Payload>,
+    /// Not shown in presence lists.
+    pub(crate) hidden: bool,
+}
+
+/// How a subscription ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Leaving {
+    /// On purpose: the client or the server ended it, or said goodbye.
+    Left,
+    /// The connection was lost, and its client may come back.
+    Lost,
+}
+
+/// A subscription that has been asked for and is not with the shard yet.
+pub(super) struct OnItsWay {
+    pub(super) ticket: u32,
+    pub(super) subject: Subject,
+    /// It is not to be, and why.
+    pub(super) ended: Option<ErrorCode>,
+}
+
+impl Leaving {
+    /// Whether a client whose connection ended like this may come back.
+    pub(crate) fn of(reason: &CloseReason) -> Self {
+        match reason.kind {
+            CloseKind::Lost
+            | CloseKind::PongTimeout
+            | CloseKind::SlowConsumer
+            | CloseKind::Draining
+            | CloseKind::Restart
+            | CloseKind::Internal => Self::Lost,
+            _ => Self::Left,
+        }
+    }
+}
+
+impl Terms {
+    /// Nothing where the grant is a mere yes: most are.
+    pub(super) fn of(grant: Grant) -> Option<Box<Self>> {
+        if grant.expires.is_none() && grant.presence.is_none() && !grant.hidden {
+            return None;
+        }
+        let expires = grant.expires.and_then(|after| Instant::now().checked_add(after));
+        Some(Box::new(Self { expires, presence: grant.presence, hidden: grant.hidden }))
+    }
+}
+
+impl Table {
+    pub(super) fn len(&self) -> usize {
+        self.subscriptions.len()
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Subscription> {
+        self.subscriptions.iter()
+    }
+
+    pub(super) fn get(&self, name: &str) -> Option<&Subscription> {
+        self.subscriptions.iter().find(|held| held.subject.as_str() == name)
+    }
+
+    pub(super) fn push(&mut self, subscription: Subscription) {
+        // Most connections have one or two: a vector's first growth makes room for four.
+        let (held, room) = (self.subscriptions.len(), self.subscriptions.capacity());
+        if held == room {
+            self.subscriptions.reserve_exact(held.max(1));
+        }
+        self.subscriptions.push(subscription);
+    }
+
+    pub(super) fn take(&mut self, name: &str) -> Option<Subscription> {
+        let index = self.subscriptions.iter().position(|held| held.subject.as_str() == name)?;
+        Some(self.subscriptions.swap_remove(index))
+    }
+
+    /// Takes out what a test finds.
+    pub(super) fn take_where(&mut self, is: impl Fn(&Subscription) -> bool) -> Vec<Subscription> {
+        let mut taken = Vec::new();
+        let mut index = 0;
+        while let Some(held) = self.subscriptions.get(index) {
+            if is(held) {
+                taken.push(self.subscriptions.swap_remove(index));
+            } else {
+                index += 1;
+            }
+        }
+        taken
+    }
+
+    /// Notes what the policy says of it now.
+    pub(super) fn renew(&mut self, ticket: u32, grant: Grant) {
+        if let Some(held) = self.subscriptions.iter_mut().find(|held| held.ticket == ticket) {
+            held.terms = Terms::of(grant);
+        }
+    }
+
+    /// Ends those on their way that a test finds, and says how many.
+    pub(super) fn forestall(&mut self, code: ErrorCode, is: impl Fn(&Subject) -> bool) -> usize {
+        let found = self.beginning.iter_mut().filter(|begun| begun.ended.is_none() && is(&begun.subject));
+        found.map(|begun| begun.ended = Some(code)).count()
+    }
+}
+
+impl Held {
+    /// Lets a subscription that was taken out of the table go; its shard hands the frame over when nothing of the topic can
+    /// follow any more.
+    pub(super) fn release(&self, seat: &Seat, gone: Subscription, last: Option<Bytes>, how: Leaving) {
+        let op = Op::Remove { client: seat.client(), subscription: gone.id, reply: last };
+        seat.broker.inboxes[seat.shard].send(op);
+        self.tell_left(seat, &gone, how);
+    }
+
+    /// Presence hears of subscriptions by name.
+    pub(super) fn tell_left(&self, seat: &Seat, gone: &Subscription, how: Leaving) {
+        if let (Subject::Topic(topic), Some(attendance)) = (&gone.subject, seat.broker.attendance.get()) {
+            let user = self.identity.as_ref().and_then(|identity| identity.user.as_ref());
+            attendance.left(seat.client(), user, topic, how);
+        }
+    }
+
+    pub(super) fn tell_joined(&self, seat: &Seat, joined: &Subscription) {
+        if let (Subject::Topic(topic), Some(attendance)) = (&joined.subject, seat.broker.attendance.get()) {
+            let user = self.identity.as_ref().and_then(|identity| identity.user.as_ref());
+            attendance.joined(seat, user, topic, joined);
+        }
+    }
+
+    /// Ends everything.
+    pub(super) fn close(&mut self, seat: &Seat, how: Leaving) {
+        self.table.is_closed = true;
+        self.table.forestall(ErrorCode::Kicked, |_| true);
+        for gone in std::mem::take(&mut self.table.subscriptions) {
+            self.release(seat, gone, None, how);
+        }
+    }
+}
+
+/// Who hears of subscriptions by name, their beginning and their end, in the order in which these happen to a session.
+///
+/// Called under the lock of the session's seat, from any thread: it must be quick, must not call the seat, and must lock
+/// nothing that is locked while a seat is asked for something.
+pub(crate) trait Attendance: Send + Sync + 'static {
+    /// A subscription has been given to its shard. One that was subscribed already begins anew without having left, so that
+    /// its terms may be others.
+    fn joined(&self, seat: &Seat, user: Option<&Arc<str>>, topic: &crate::topic::TopicName, held: &Subscription);
+
+    /// A subscription has ended: nothing of the topic will be offered to the client.
+    fn left(
+        &self,
+        client: crate::session::ClientId,
+        user: Option<&Arc<str>>,
+        topic: &crate::topic::TopicName,
+        how: Leaving,
+    );
+}
