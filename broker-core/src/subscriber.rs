@@ -38,6 +38,11 @@ pub trait Subscriber: Send + Sync + 'static {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SubscriptionId(pub u32);
 
+impl SubscriptionId {
+    /// What belongs to no subscription, but to the connection itself.
+    pub(crate) const DIRECT: Self = Self(u32::MAX);
+}
+
 /// Something of a subscription that is no message.
 #[derive(Clone, Debug)]
 #[non_exhaustive]

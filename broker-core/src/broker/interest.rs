@@ -86,6 +86,11 @@ impl Inner {
         result
     }
 
+    /// Sees to it that the backend gives this node what is for connections themselves, from its start to its end.
+    pub(super) async fn want_nodes(&self) -> Result<(), BackendError> {
+        if self.capabilities.inline { Ok(()) } else { self.want(&self.table.direct).await }
+    }
+
     async fn try_to_want(&self, topic: &Arc<TopicState>) -> Result<(), BackendError> {
         topic.sequencer().asked = true;
         match self.subscribe(&topic.interest()).await {

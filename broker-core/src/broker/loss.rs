@@ -56,7 +56,7 @@ impl Inner {
     }
 
     /// Tells subscribers of a topic that messages were lost, under the topic's lock.
-    pub(super) fn push_lost(&self, topic: &Arc<TopicState>, sequencer: &mut Sequencer, gap: Gap, whom: Whom) {
+    pub(crate) fn push_lost(&self, topic: &Arc<TopicState>, sequencer: &mut Sequencer, gap: Gap, whom: Whom) {
         for index in bits(sequencer.shards(topic.name(), &self.table.patterns)) {
             let event = Event::Lost(gap.clone(), whom);
             self.inboxes[index].push_lost(Item { topic: topic.clone(), event, cost: Cost::default() });

@@ -11,7 +11,8 @@ use crate::{
     fanout::{Cost, Event, Item, Reservation, Special, Whom, bits},
     log::TopicLog,
     message::{Epoch, Gap, GapReason, LogPlace, Message, MessageParts, Position},
-    table::{Arrival, PatternArrival, Sequencer, Tail, TopicState},
+    publish::addressed,
+    table::{Arrival, PatternArrival, Sequencer, Tail, TopicId, TopicState},
     topic::TopicName,
 };
 
@@ -62,8 +63,9 @@ impl Inner {
     }
 
     async fn receive_ephemeral(&self, incoming: Incoming, origin: Origin) {
-        let Incoming { message, also, .. } = incoming;
-        let several = !also.is_empty();
+        let Incoming { mut message, also, .. } = incoming;
+        let to = addressed::read(message.message_id.take().as_deref());
+        let several = also.len() + to.len() > 1 || (to.is_empty() && !also.is_empty());
         let special = several.then(|| {
             let copies = self.inboxes.iter().map(|_| Default::default()).collect();
             Arc::new(Special { report: None, copies: Some(copies) })
@@ -71,6 +73,10 @@ impl Inner {
         let first = (message.topic.clone(), origin);
         for (name, origin) in std::iter::once(first).chain(also) {
             let Some(topic) = self.topic_for_receiving(&name) else { continue };
+            if topic.id() == TopicId::DIRECT {
+                self.receive_addressed(&message, &to, origin, special.as_ref()).await;
+                continue;
+            }
             let parts = MessageParts { topic: topic.name().clone(), ..message.clone() };
             let cost = self.inboxes[0].cost(parts.payload.len(), 1);
             let mut permits = Reservation::none(&self.inboxes, cost);
@@ -314,7 +320,7 @@ impl Inner {
     fn replace_log(&self, topic: &Arc<TopicState>, sequencer: &mut Sequencer, position: Position) {
         let Some(retention) = topic.retention() else { return };
         let mut log = TopicLog::new(position.epoch, self.capabilities.dense_offsets, retention);
-        log.skip_to(position.offset);
+        log.skip_to(position.offset, position.offset);
         sequencer.tail = Tail::Ready(Box::new(log));
         let shards = sequencer.shards(topic.name(), &self.table.patterns);
         sequencer.patterns_are_at(position);

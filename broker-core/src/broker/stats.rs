@@ -5,7 +5,7 @@ use std::sync::{Arc, atomic::Ordering};
 use super::Inner;
 use crate::{
     stats::{Stats, TopicStats},
-    table::TopicState,
+    table::{TopicId, TopicState},
 };
 
 impl Inner {
@@ -48,6 +48,7 @@ impl Inner {
             topic: topic.name().clone(),
             subscribers: topic.sequencer().subscribers(),
         };
-        self.table.all().iter().map(of).collect()
+        let all = self.table.all();
+        all.iter().filter(|topic| topic.id() != TopicId::DIRECT).map(of).collect()
     }
 }

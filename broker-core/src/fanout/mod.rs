@@ -4,6 +4,7 @@
 //! taken to find the subscribers of a message. It awaits nothing but its inbox.
 
 mod catch_up;
+mod direct;
 mod inbox;
 mod lane;
 mod serve;
@@ -11,6 +12,7 @@ mod shard;
 mod subs;
 mod topic;
 
+pub(crate) use direct::Find;
 pub(crate) use inbox::{Cost, Event, Inbox, Item, Reservation, Special, Whom, bits};
 pub use lane::PullHandle;
 pub(crate) use lane::{Insert, Op, Target};

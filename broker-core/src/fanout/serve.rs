@@ -27,6 +27,9 @@ const SLOW_OFFER: Duration = Duration::from_millis(5);
 impl Shard {
     /// Serves a topic for at most so many offers. True when it has more to fan out.
     pub(super) fn serve(&mut self, id: TopicId, offers: &mut usize) -> bool {
+        if id == TopicId::DIRECT {
+            return self.serve_direct(offers);
+        }
         let Some(topic) = self.topics.get_mut(&id) else { return false };
         if topic.turn.is_none() {
             if topic.names_changed || topic.patterns_seen != self.patterns_generation {
@@ -252,7 +255,9 @@ pub(super) fn react(sub: &mut Sub, offer: Offer, at: Option<Position>) {
     match (offer.then, at) {
         (Then::Continue, _) => {}
         (Then::CatchUp { after }, Some(at)) => {
-            let catch_up = CatchUp { snapshot: Default::default(), after: Position::new(at.epoch, after) };
+            let was_live = !matches!(&sub.progress, Progress::CatchingUp(catch_up) if !catch_up.was_live);
+            let after = Position::new(at.epoch, after);
+            let catch_up = CatchUp { snapshot: Default::default(), after, was_live };
             sub.progress = Progress::CatchingUp(Box::new(catch_up));
         }
         // There is no log to catch up from.

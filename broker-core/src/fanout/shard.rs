@@ -11,6 +11,7 @@ use std::{
 use rustc_hash::FxHashMap;
 
 use super::{
+    direct::{Direct, Find},
     inbox::{Cost, Event, Inbox, Item, Whom},
     lane::{Insert, Op, Target},
     serve::tell,
@@ -49,6 +50,8 @@ pub(crate) struct ShardContext {
     pub(crate) page_messages: usize,
     /// Offsets are consecutive, so that a hole can be counted.
     pub(crate) dense_offsets: bool,
+    /// Who an address stands for.
+    pub(crate) find: Box<Find>,
 }
 
 /// A topic or a pattern whose last subscriber on this node has gone.
@@ -65,6 +68,8 @@ pub(crate) struct Shard {
     pub(super) patterns: PatternTrie<super::subs::SubKey>,
     /// Counts the changes of `patterns`.
     pub(super) patterns_generation: u64,
+    /// What is for connections themselves.
+    pub(super) direct: Direct,
     /// The topics that have something to fan out, in turn.
     pub(super) ring: VecDeque<TopicId>,
     /// Subscriptions that have room for the next page of what they missed.
@@ -82,6 +87,7 @@ impl Shard {
             topics: FxHashMap::default(),
             patterns: PatternTrie::new(),
             patterns_generation: 0,
+            direct: Direct::default(),
             ring: VecDeque::new(),
             pulls: VecDeque::new(),
             unflushed: Vec::new(),
@@ -140,8 +146,9 @@ impl Shard {
             let Some(id) = self.ring.pop_front() else { break };
             let more = self.serve(id, &mut offers);
             match self.topics.get_mut(&id) {
-                Some(_) if more => self.ring.push_back(id),
+                _ if more => self.ring.push_back(id),
                 Some(topic) => topic.in_ring = false,
+                None if id == TopicId::DIRECT => self.direct.in_ring = false,
                 None => {}
             }
         }
@@ -183,6 +190,13 @@ impl Shard {
 
     fn enqueue(&mut self, item: Item) {
         let id = item.topic.id();
+        if id == TopicId::DIRECT {
+            self.direct.put(item);
+            if !std::mem::replace(&mut self.direct.in_ring, true) {
+                self.ring.push_back(id);
+            }
+            return;
+        }
         let topic = match self.topics.entry(id) {
             Entry::Occupied(held) => held.into_mut(),
             Entry::Vacant(free) => free.insert(ShardTopic::new(item.topic.clone())),
@@ -243,7 +257,8 @@ impl Shard {
                     }
                 });
                 let progress = if begin.announced || is_behind {
-                    Progress::CatchingUp(Box::new(CatchUp { snapshot: begin.snapshot, after: begin.after }))
+                    let (snapshot, after) = (begin.snapshot, begin.after);
+                    Progress::CatchingUp(Box::new(CatchUp { snapshot, after, was_live: false }))
                 } else if served == Some(begin.after) {
                     Progress::Live
                 } else {

@@ -13,10 +13,10 @@ use crate::{
 };
 
 /// How many bytes of payloads one turn joins.
-const TURN_BYTES: usize = 64 << 10;
+pub(super) const TURN_BYTES: usize = 64 << 10;
 
 /// How many messages one turn joins.
-const TURN_MESSAGES: usize = 1024;
+pub(super) const TURN_MESSAGES: usize = 1024;
 
 /// One topic on one shard.
 pub(super) struct ShardTopic {

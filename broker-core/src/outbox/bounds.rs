@@ -8,7 +8,7 @@ impl Outbox {
         let shared = &self.inner.shared;
         let state = self.inner.state.lock();
         let mut messages = 0;
-        for queue in state.queues.iter().flatten() {
+        for queue in state.all_queues() {
             let held = queue.messages() as usize;
             let (entries, conflated, limit) = queue.lengths();
             assert!(held <= limit, "{held} messages in a queue of {limit}");
@@ -19,12 +19,15 @@ impl Outbox {
         }
         assert_eq!(messages, state.messages, "messages are counted");
         // One message always fits an empty queue.
-        let most = state.queues.iter().flatten().map(|queue| queue.largest(shared)).sum::<usize>();
+        let most = state.all_queues().map(|queue| queue.largest(shared)).sum::<usize>();
         let limit = shared.limits.queue_bytes;
         assert!(state.bytes() <= limit + most, "{} bytes queued, the limit is {limit}", state.bytes());
         // Replies of a shard do not wait for room; each belongs to a command that waited for it.
         let control = state.control.bytes();
-        assert!(control <= shared.limits.control_bytes + 4096, "{control} bytes in the control lane");
+        assert!(
+            control <= shared.limits.control_bytes as usize + 4096,
+            "{control} bytes in the control lane"
+        );
         state.bytes()
     }
 }

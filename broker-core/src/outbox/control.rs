@@ -22,8 +22,8 @@ impl Control {
     }
 
     /// Whether a frame of this length fits; one always fits an empty lane.
-    pub(super) fn fits(&self, length: usize, limit: usize) -> bool {
-        self.frames.is_empty() || self.bytes + length <= limit
+    pub(super) fn fits(&self, length: usize, limit: u32) -> bool {
+        self.frames.is_empty() || self.bytes + length <= limit as usize
     }
 
     pub(super) fn push(&mut self, frame: Bytes) {

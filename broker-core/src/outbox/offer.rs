@@ -68,7 +68,8 @@ impl State {
     }
 
     fn takes(&mut self, batch: &Batch<'_>) -> bool {
-        !self.is_closing() && self.queue(batch.subscription()).is_some()
+        let id = batch.subscription();
+        !self.is_closing() && (id == SubscriptionId::DIRECT || self.queue(id).is_some())
     }
 
     /// Queues messages one by one, each under its policy. Returns how many of them are accounted for.
@@ -128,6 +129,7 @@ impl State {
             // Nothing comes after the close frame.
             _ if self.is_closing() => return,
             notice => {
+                self.open_queue(shared, id);
                 let Some(queue) = self.queue(id) else { return };
                 match notice {
                     Notice::CatchingUp(_) => queue.pull_due = true,

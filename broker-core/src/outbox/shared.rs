@@ -27,7 +27,9 @@ pub(crate) struct Shared {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct OutboxLimits {
     pub(crate) queue_bytes: usize,
-    pub(crate) control_bytes: usize,
+    pub(crate) control_bytes: u32,
+    /// Messages to the connection itself.
+    pub(crate) direct_messages: u32,
 }
 
 impl Shared {

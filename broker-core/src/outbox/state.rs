@@ -1,6 +1,10 @@
 //! What the lock of one outbox guards.
 
-use std::{collections::VecDeque, sync::Arc, task::Waker};
+use std::{
+    collections::VecDeque,
+    sync::{Arc, LazyLock},
+    task::Waker,
+};
 
 use bytes::Bytes;
 use smallvec::SmallVec;
@@ -16,7 +20,7 @@ use crate::{
     message::{Frame, Gap, GapReason, Message},
     session::{CloseKind, CloseReason},
     subscriber::SubscriptionId,
-    topic::TopicPattern,
+    topic::{OverflowPolicy, TopicName, TopicPattern},
 };
 
 /// What a queued message is charged beyond its bytes.
@@ -27,6 +31,9 @@ const RING_KEPT: usize = 8;
 
 /// For how many subscriptions a connection may keep room that it does not use.
 const QUEUES_KEPT: usize = 2;
+
+/// What losses of messages to the connection itself are told of.
+static DIRECT_TOPIC: LazyLock<TopicName> = LazyLock::new(TopicName::direct);
 
 /// The state of one outbox.
 #[derive(Default)]
@@ -42,6 +49,8 @@ pub(super) struct State {
     pub(super) remainder: Bytes,
     pub(super) control: Control,
     pub(super) queues: SmallVec<[Option<Queue>; 1]>,
+    /// What waits of the messages to the connection itself; most of the time nothing.
+    direct: Option<Box<Queue>>,
     /// The queues that have something to send, in turn.
     pub(super) ring: VecDeque<u32>,
     /// Charged for what is queued.
@@ -82,7 +91,31 @@ impl State {
     }
 
     pub(super) fn queue(&mut self, id: SubscriptionId) -> Option<&mut Queue> {
-        self.queues.get_mut(id.0 as usize)?.as_mut()
+        match self.queues.get_mut(id.0 as usize) {
+            Some(queue) => queue.as_mut(),
+            None if id == SubscriptionId::DIRECT => self.direct.as_deref_mut(),
+            None => None,
+        }
+    }
+
+    /// Sees to it that there is a queue for something that has to wait: messages to the connection itself have one
+    /// as long as some do.
+    pub(super) fn open_queue(&mut self, shared: &Shared, id: SubscriptionId) {
+        if id == SubscriptionId::DIRECT && self.direct.is_none() {
+            let subject = Subject::Topic(DIRECT_TOPIC.clone());
+            let limit = shared.limits.direct_messages as usize;
+            self.direct = Some(Box::new(Queue::new(subject, OverflowPolicy::DropOldest, limit)));
+        }
+    }
+
+    #[cfg(all(test, not(loom)))]
+    pub(super) fn all_queues(&self) -> impl Iterator<Item = &Queue> {
+        self.queues.iter().flatten().chain(self.direct.as_deref())
+    }
+
+    #[cfg(all(test, not(loom)))]
+    pub(super) fn has_direct_queue(&self) -> bool {
+        self.direct.is_some()
     }
 
     /// Something is to go out, if only the close frame.
@@ -160,6 +193,9 @@ impl State {
     /// Charges a message if it fits: its queue, its connection, the process. One
     /// message always fits an empty queue.
     pub(super) fn try_take(&mut self, shared: &Shared, id: SubscriptionId, charge: usize) -> bool {
+        if !self.is_closing() {
+            self.open_queue(shared, id);
+        }
         let Some(queue) = self.queue(id) else { return false };
         if queue.messages() == 0 {
             self.take(shared, charge);
@@ -211,6 +247,7 @@ impl State {
         if self.ring.capacity() > RING_KEPT {
             self.ring = VecDeque::new();
         }
+        self.direct = None;
         None
     }
 
@@ -219,6 +256,7 @@ impl State {
         if let Entry::Message(message) = &entry {
             self.take(shared, charge_of(shared, message));
         }
+        self.open_queue(shared, id);
         let Some(queue) = self.queue(id) else { return };
         queue.unpop(entry);
         if !queue.in_ring {
@@ -242,7 +280,11 @@ impl State {
 
     /// Ends a subscription: what it has queued is given up.
     pub(super) fn remove(&mut self, shared: &Shared, id: SubscriptionId) {
-        let Some(queue) = self.queues.get_mut(id.0 as usize).and_then(Option::take) else { return };
+        let queue = match self.queues.get_mut(id.0 as usize) {
+            None if id == SubscriptionId::DIRECT => self.direct.take().map(|queue| *queue),
+            queue => queue.and_then(Option::take),
+        };
+        let Some(queue) = queue else { return };
         self.ring.retain(|index| *index != id.0);
         let subject = queue.subject.clone();
         let mut discarded = 0;
@@ -321,6 +363,7 @@ impl State {
         for index in (0..self.queues.len()).rev() {
             self.remove(shared, SubscriptionId(index as u32));
         }
+        self.remove(shared, SubscriptionId::DIRECT);
         self.ring = VecDeque::new();
     }
 }

@@ -74,7 +74,11 @@ pub(super) fn shared(format: Option<Format>, queue_bytes: usize, control_bytes: 
     Shared {
         client: CLIENT,
         format,
-        limits: OutboxLimits { queue_bytes, control_bytes },
+        limits: OutboxLimits {
+            queue_bytes,
+            control_bytes: u32::try_from(control_bytes).unwrap(),
+            direct_messages: 4,
+        },
         budget: Arc::new(Budget::new(EVERYTHING)),
         totals: Arc::new(Totals::default()),
         pull: PullHandle { inbox, client: CLIENT },

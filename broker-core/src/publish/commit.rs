@@ -13,15 +13,19 @@ use std::{
 use futures_util::{FutureExt, future::BoxFuture};
 use parking_lot::MutexGuard;
 
-use super::{PublishError, Report, ReportSlot, echo::Expected};
+use super::{
+    PublishError, Report, ReportSlot,
+    addressed::{self, To},
+    echo::Expected,
+};
 use crate::{
     backend::{Accepted, BackendError, BackendErrorKind, Origin, Outgoing},
     broker::{Inner, within},
     fanout::{Cost, Event, Item, Reservation, Special, bits},
     message::{Message, MessageParts},
     session::Published,
-    table::{Sequencer, TopicState},
-    topic::TopicName,
+    table::{Sequencer, TopicId, TopicState},
+    topic::{Address, TopicName},
 };
 
 /// A committed message's acknowledgement. Dropping it takes nothing back.
@@ -183,40 +187,52 @@ impl Inner {
         also: Vec<TopicName>,
         report: Option<ReportSlot>,
     ) -> Result<Commit<'_>, PublishError> {
-        let checked = self.check(&parts, &also).and_then(|()| self.open(&parts, &also)).and_then(|topics| {
-            let within = topics.iter().all(|topic| topic.within_rate());
-            if within { Ok(topics) } else { Err(PublishError::RateLimited) }
+        let checked = self.check(&parts, &also).and_then(|()| self.open(&parts, &also)).and_then(|targets| {
+            let within = targets.0.iter().all(|topic| topic.within_rate());
+            if within { Ok(targets) } else { Err(PublishError::RateLimited) }
         });
-        let topics = match checked {
-            Ok(topics) => topics,
+        let (topics, to) = match checked {
+            Ok(targets) => targets,
             Err(error) => {
                 self.totals.refused.add(1);
                 return Err(error);
             }
         };
-        let several = topics.len() > 1;
+        // The topic that addresses have in common has no copy of its own.
+        let copies = topics.len() + to.len() - usize::from(!to.is_empty());
+        let several = copies > 1;
         let special = (several || report.is_some()).then(|| {
             let copies = several.then(|| self.inboxes.iter().map(|_| Default::default()).collect());
             Arc::new(Special { report, copies })
         });
-        let copies = topics.len().max(1);
+        let copies = copies.max(1);
         let cost = self.inboxes[0].cost(parts.payload.len(), copies);
         let permits = Reservation::none(&self.inboxes, cost.times(copies as u32));
-        Ok(Commit { parts: Some(parts), topics, special, cost, permits, expected: None })
+        Ok(Commit { parts: Some(parts), topics, to, copies, special, cost, permits, expected: None })
     }
 
-    /// The topics that this node holds state for, in the order in which they are locked. None where
-    /// nobody anywhere would get the message.
-    fn open(&self, parts: &MessageParts, also: &[TopicName]) -> Result<Vec<Arc<TopicState>>, PublishError> {
+    /// The topics that this node holds state for, in the order in which they are locked; none where
+    /// nobody anywhere would get the message. And the addresses, which have one of these topics in common.
+    fn open(
+        &self,
+        parts: &MessageParts,
+        also: &[TopicName],
+    ) -> Result<(Vec<Arc<TopicState>>, Vec<To>), PublishError> {
         let mut topics = Vec::with_capacity(1 + also.len());
+        let mut to: Vec<To> = Vec::new();
         for name in std::iter::once(&parts.topic).chain(also) {
-            if let Some(topic) = self.topic_for_publishing(name)? {
+            if let Some(address) = Address::of(name) {
+                if !to.iter().any(|(_, held)| *held == address) {
+                    to.push((name.clone(), address));
+                }
+                topics.push(self.table.direct.clone());
+            } else if let Some(topic) = self.topic_for_publishing(name)? {
                 topics.push(topic);
             }
         }
         topics.sort_by_key(|topic| topic.id());
         topics.dedup_by_key(|topic| topic.id());
-        Ok(topics)
+        Ok((topics, to))
     }
 
     fn topic_for_publishing(&self, name: &TopicName) -> Result<Option<Arc<TopicState>>, PublishError> {
@@ -243,6 +259,9 @@ impl Inner {
 struct Commit<'a> {
     parts: Option<MessageParts>,
     topics: Vec<Arc<TopicState>>,
+    to: Vec<To>,
+    /// How many there are of both.
+    copies: usize,
     special: Option<Arc<Special>>,
     /// What one topic's copy takes of a shard's inbox.
     cost: Cost,
@@ -271,14 +290,20 @@ impl Commit<'_> {
 
     fn attempt_ephemeral(&mut self, broker: &Inner) -> Result<Attempt, PublishError> {
         let topics = std::mem::take(&mut self.topics);
+        let to: smallvec::SmallVec<[u64; 1]> =
+            self.to.iter().map(|(_, address)| broker.shards_of(address)).collect();
         let mut locks: smallvec::SmallVec<[MutexGuard<'_, Sequencer>; 1]> =
             topics.iter().map(|topic| topic.sequencer()).collect();
         let masks: smallvec::SmallVec<[u64; 1]> = topics
             .iter()
             .zip(&mut locks)
-            .map(|(topic, sequencer)| sequencer.shards(topic.name(), &broker.table.patterns))
+            .map(|(topic, sequencer)| match topic.id() {
+                // Whoever the addresses stand for.
+                TopicId::DIRECT => 0,
+                _ => sequencer.shards(topic.name(), &broker.table.patterns),
+            })
             .collect();
-        let union = masks.iter().fold(0, |all, mask| all | mask);
+        let union = masks.iter().chain(&to).fold(0, |all, mask| all | mask);
         if !self.permits.try_extend(union) {
             drop(locks);
             self.topics = topics;
@@ -286,15 +311,18 @@ impl Commit<'_> {
         }
         let Some(parts) = self.parts.take() else { return Ok(Attempt::Committed(Ack::Done(EPHEMERAL))) };
         let origins = locks.iter_mut().map(|sequencer| sequencer.next_origin(broker.node));
-        let outgoing = (!broker.capabilities.inline).then(|| outgoing(&parts, &topics, origins.collect()));
+        let outgoing = (!broker.capabilities.inline).then(|| outgoing(&parts, &topics, origins.collect(), &self.to));
         let whole = self.permits.use_up(union);
-        if topics.len() > 1 {
+        if self.copies > 1 {
             for index in bits(union) {
-                let held = masks.iter().filter(|mask| **mask >> index & 1 == 1).count() as u32;
+                let held = masks.iter().chain(&to).filter(|mask| **mask >> index & 1 == 1).count() as u32;
                 broker.inboxes[index].release(whole.without(self.cost, held));
             }
         }
-        for (topic, mask) in topics.iter().zip(&masks) {
+        for ((name, _), mask) in self.to.iter().zip(&to) {
+            broker.push_addressed(&parts, name, *mask, self.cost, self.special.as_ref());
+        }
+        for (topic, mask) in topics.iter().zip(&masks).filter(|(_, mask)| **mask != 0) {
             let message =
                 Arc::new(Message::ephemeral(MessageParts { topic: topic.name().clone(), ..parts.clone() }));
             for index in bits(*mask) {
@@ -323,7 +351,7 @@ impl Commit<'_> {
                 .take()
                 .filter(|_| sequencer.shards(topic.name(), &broker.table.patterns) != 0)
                 .map(|special| broker.echoes.expect(origin, special));
-            let outgoing = outgoing(&parts, std::slice::from_ref(topic), vec![origin]);
+            let outgoing = outgoing(&parts, std::slice::from_ref(topic), vec![origin], &[]);
             broker.totals.published.add(1);
             return Ok(Attempt::Committed(broker.hand_over(outgoing)));
         }
@@ -333,7 +361,7 @@ impl Commit<'_> {
         }
         let Some(parts) = self.parts.take() else { return Ok(Attempt::Committed(Ack::Done(EPHEMERAL))) };
         let origin = sequencer.next_origin(broker.node);
-        let outgoing = outgoing(&parts, std::slice::from_ref(topic), vec![origin]);
+        let outgoing = outgoing(&parts, std::slice::from_ref(topic), vec![origin], &[]);
         let accepted = broker.backend.publish(outgoing).now_or_never().unwrap_or_else(|| {
             let message = "an inline backend has to answer at once";
             Err(BackendError::new(BackendErrorKind::Refused, "publish", message))
@@ -351,12 +379,20 @@ impl Commit<'_> {
     }
 }
 
-fn outgoing(parts: &MessageParts, topics: &[Arc<TopicState>], origins: Vec<Origin>) -> Outgoing {
+fn outgoing(
+    parts: &MessageParts,
+    topics: &[Arc<TopicState>],
+    origins: Vec<Origin>,
+    to: &[To],
+) -> Outgoing {
     let mut named: Vec<_> = topics.iter().map(|topic| topic.name().clone()).zip(origins).collect();
     let mut message = parts.clone();
     // The topics are in the order of their locks: the first of them carries the message.
     let (topic, origin) = named.remove(0);
     message.topic = topic;
+    if !to.is_empty() {
+        message.message_id = addressed::write(to);
+    }
     let retention = topics.first().and_then(|topic| topic.retention());
     Outgoing { message, retention, origin, also: named }
 }

@@ -39,7 +39,7 @@ pub enum PublishError {
     /// The topic's kind does not allow this.
     #[error("{reason}")]
     Unsupported {
-        /// The field that does not fit: `message_id` or `topics`.
+        /// The field that does not fit: `message_id`, `topic` or `topics`.
         field: &'static str,
         /// Why.
         reason: &'static str,

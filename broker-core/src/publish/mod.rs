@@ -1,5 +1,6 @@
 //! From a publisher to the shards: reserve, then commit.
 
+pub(crate) mod addressed;
 mod builder;
 mod commit;
 mod echo;

@@ -31,6 +31,8 @@ const FIRST_SWEEP: usize = 1024;
 pub(crate) struct Table {
     topics: DashMap<TopicName, Arc<TopicState>, RandomState>,
     pub(crate) patterns: PatternIndex,
+    /// What is for connections themselves. Nodes carry it for each other under one name.
+    pub(crate) direct: Arc<TopicState>,
     configs: PatternTrie<Arc<TopicConfig>>,
     default: Arc<TopicConfig>,
     next_id: AtomicU64,
@@ -60,6 +62,7 @@ impl Table {
         Self {
             topics: DashMap::default(),
             patterns: PatternIndex::default(),
+            direct: Arc::new(TopicState::new(TopicId::DIRECT, TopicName::nodes(), Arc::default())),
             configs: trie,
             default: Arc::new(default),
             next_id: AtomicU64::new(1),
@@ -85,6 +88,9 @@ impl Table {
     }
 
     pub(crate) fn find(&self, topic: &TopicName) -> Option<Arc<TopicState>> {
+        if topic.is_system() && topic == self.direct.name() {
+            return Some(self.direct.clone());
+        }
         self.topics.get(topic).map(|state| state.clone())
     }
 
@@ -114,8 +120,9 @@ impl Table {
         self.topics.remove_if(topic, |name, state| Self::is_idle(state) && !is_followed(name, state));
     }
 
+    /// All topics, and what is for connections themselves.
     pub(crate) fn all(&self) -> Vec<Arc<TopicState>> {
-        self.topics.iter().map(|entry| entry.value().clone()).collect()
+        self.topics.iter().map(|entry| entry.value().clone()).chain([self.direct.clone()]).collect()
     }
 
     pub(crate) fn len(&self) -> usize {

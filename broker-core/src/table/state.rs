@@ -29,6 +29,9 @@ pub(crate) struct TopicState {
 pub(crate) struct TopicId(u64);
 
 impl TopicId {
+    /// Of messages to connections themselves, which are in one order on this node: the lowest, so that its lock is the first.
+    pub(crate) const DIRECT: Self = Self(0);
+
     pub(super) fn new(value: u64) -> Self {
         Self(value)
     }

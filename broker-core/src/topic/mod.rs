@@ -3,6 +3,7 @@
 //! [`TopicName`] is what is published to, [`TopicPattern`] a set of names, [`PatternTrie`] a map from patterns
 //! to anything.
 
+mod address;
 mod config;
 mod escape;
 mod name;
@@ -10,6 +11,7 @@ mod pattern;
 mod trie;
 mod typed;
 
+pub use address::Address;
 pub use config::{HistoryConfig, OverflowPolicy, PublishRate, TopicConfig};
 pub use name::{InvalidTopic, TopicName};
 pub use pattern::TopicPattern;
