@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
 use fanfare_core::{
+    calls::ClientError,
     message::{PayloadKind, Position},
     session::{Command, CommandError, ErrorCode, HistoryFrom, PublishCommand, RequestId, Start},
 };
@@ -173,13 +174,10 @@ fn binary_frames_that_are_none() {
 
 #[test]
 fn methods_that_are_not_served() {
-    for name in
-        ["presence", "call", "answer", "refresh", "subscribed", "unsubscribed", "dance", "", "Publish"]
-    {
+    for name in ["presence", "refresh", "subscribed", "unsubscribed", "dance", "", "Publish"] {
         let frame = format!(r#"{{"{name}":{{"topic":"t"}},"id":5}}"#);
         assert_eq!(refused(&frame), (Some(5), ErrorCode::UnknownMethod, None), "{name}");
     }
-    assert_eq!(refused(r#"{"answer":{"call_id":"s1","data":{}}}"#).0, None);
 }
 
 #[test]
@@ -247,6 +245,14 @@ fn wrong_values_name_their_field_and_the_id_that_follows() {
         (r#""history":{"topic":"t","before":"?"}"#, "before"),
         (r#""history":{"topic":"t","before":"a:1","after":"a:1"}"#, "after"),
         (r#""history":{"topic":"t","limit":"1"}"#, "limit"),
+        (r#""call":{"data":1}"#, "method"),
+        (r#""call":{"method":7}"#, "method"),
+        (r#""call":{"method":"m","text":true}"#, "data"),
+        (r#""answer":{"data":1}"#, "call_id"),
+        (r#""answer":{"call_id":1}"#, "call_id"),
+        (r#""answer":{"call_id":"s1","error":"no"}"#, "error"),
+        (r#""answer":{"call_id":"s1","error":{"code":1}}"#, "error"),
+        (r#""answer":{"call_id":"s1","error":{},"data":1}"#, "error"),
         (r#""connect":{"token":1}"#, "token"),
         (r#""connect":{"subscribe":{}}"#, "subscribe"),
         (r#""connect":{"subscribe":["t"]}"#, "subscribe"),
@@ -257,6 +263,52 @@ fn wrong_values_name_their_field_and_the_id_that_follows() {
         let frame = format!(r#"{{{body},"id":8}}"#);
         assert_eq!(refused(&frame), (Some(8), ErrorCode::BadRequest, Some(field)), "{frame}");
     }
+}
+
+#[test]
+fn a_call_names_its_method() {
+    let call = |frame: &str| match command(frame) {
+        Command::Call(call) => (call.method, call.payload.kind(), call.payload.as_str().map(str::to_owned)),
+        other => panic!("{frame}: {other:?}"),
+    };
+    let expected = |kind, text: &str| ("a.b".to_owned(), kind, Some(text.to_owned()));
+    assert_eq!(
+        call(r#"{"call":{"method":"a.b","data":{"x": 1}}}"#),
+        expected(PayloadKind::Json, r#"{"x": 1}"#)
+    );
+    assert_eq!(
+        call(r#"{"call":{"method":"a.b","data":"hi","text":true}}"#),
+        expected(PayloadKind::Text, "hi")
+    );
+    for empty in ["", r#","data":null"#] {
+        assert_eq!(
+            call(&format!(r#"{{"call":{{"method":"a.b"{empty}}}}}"#)),
+            expected(PayloadKind::Json, "null")
+        );
+    }
+    let decoded = decode_binary(&binary(r#"{"id":1,"call":{"method":"m"}}"#, b"\0\xff")).unwrap();
+    let Command::Call(call) = decoded.command else { panic!() };
+    assert_eq!((call.payload.kind(), &call.payload.bytes()[..]), (PayloadKind::Binary, &b"\0\xff"[..]));
+}
+
+#[test]
+fn an_answer_is_a_payload_or_an_error() {
+    let answer = |frame: &str| match command(frame) {
+        Command::Answer(answer) => (answer.call_id, answer.result),
+        other => panic!("{frame}: {other:?}"),
+    };
+    let (id, result) = answer(r#"{"answer":{"call_id":"s1","data":[1]}}"#);
+    assert_eq!((id.as_str(), result.unwrap().as_str()), ("s1", Some("[1]")));
+    let (_, result) = answer(r#"{"answer":{"call_id":"s1","error":null}}"#);
+    assert_eq!(result.unwrap().as_str(), Some("null"));
+    let (_, result) =
+        answer(r#"{"answer":{"call_id":"s1","error":{"code":"busy","message":"not \"now\"","x":1}}}"#);
+    assert_eq!(result.unwrap_err(), ClientError::new("busy", "not \"now\""));
+    let (_, result) = answer(r#"{"answer":{"call_id":"s1","error":{}}}"#);
+    assert_eq!(result.unwrap_err(), ClientError::new("", ""));
+    let decoded = decode_binary(&binary(r#"{"answer":{"call_id":"s1"}}"#, b"\xff")).unwrap();
+    let Command::Answer(answer) = decoded.command else { panic!() };
+    assert_eq!(answer.result.unwrap().bytes(), &b"\xff"[..]);
 }
 
 #[test]

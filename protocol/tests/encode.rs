@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::BytesMut;
 use fanfare_core::{
+    calls::{CallId, OutgoingCall},
     message::{Frame, Gap, GapReason, LogPlace, Message, MessageParts, Payload, Position, Publisher},
     session::{
         ClientId, CloseKind, CloseReason, CommandError, Connected, ErrorCode, HistoryPage, Published, Reply,
@@ -239,4 +240,38 @@ fn the_last_word() {
 
     nothing(Frame::Close(&CloseReason::new(CloseKind::Lost)));
     nothing(Frame::Ping);
+}
+
+#[test]
+fn the_answer_to_a_call_is_what_the_method_gave() {
+    assert_eq!(ok(Reply::Called(json("[1, 2]"))), r#"{"id":9,"ok":{"data":[1, 2]}}"#);
+    assert_eq!(ok(Reply::Called(Payload::text("a\"b"))), r#"{"id":9,"ok":{"text":true,"data":"a\"b"}}"#);
+    assert_eq!(ok(Reply::Answered), r#"{"id":9,"ok":{}}"#);
+    let reply = Reply::Called(Payload::binary(vec![0u8, 255]));
+    assert_eq!(
+        binary(Frame::Reply { id: RequestId::new(9), reply: &reply }),
+        (r#"{"id":9,"ok":{}}"#.into(), vec![0, 255])
+    );
+    nothing(Frame::Reply { id: None, reply: &reply });
+}
+
+#[test]
+fn a_call_says_how_long_it_waits() {
+    let call = |payload| OutgoingCall::new(CallId::new(7), "se\"en", payload, Duration::from_millis(1500));
+    let frame = call(json("{}"));
+    assert_eq!(
+        text(Frame::Call(&frame)),
+        r#"{"call":{"call_id":"s7","method":"se\"en","data":{},"timeout_ms":1500}}"#
+    );
+    let header = r#"{"call":{"call_id":"s7","method":"se\"en","timeout_ms":1500}}"#;
+    assert_eq!(binary(Frame::Call(&call(Payload::binary(vec![1u8])))), (header.into(), vec![1]));
+}
+
+/// The header and the payload of a binary frame.
+fn binary(frame: Frame<'_>) -> (String, Vec<u8>) {
+    let mut out = BytesMut::from("before");
+    assert_eq!(encode(frame, &mut out), Kind::Binary);
+    let (length, rest) = out["before".len()..].split_first_chunk().unwrap();
+    let (header, payload) = rest.split_at(u32::from_be_bytes(*length) as usize);
+    (String::from_utf8(header.to_vec()).unwrap(), payload.to_vec())
 }

@@ -86,7 +86,7 @@ proptest! {
     #[test]
     fn any_json_is_answered(value in json_value()) {
         harmless(decode_text(&value.to_string()));
-        for method in ["connect", "subscribe", "unsubscribe", "publish", "history", "ping", "id", "call"] {
+        for method in ["connect", "subscribe", "unsubscribe", "publish", "history", "ping", "id", "call", "answer"] {
             harmless(decode_text(&json!({method: &value, "id": 1}).to_string()));
         }
     }
@@ -233,7 +233,7 @@ fn json_value() -> impl Strategy<Value = Value> {
     })
 }
 
-const SEEDS: [&str; 8] = [
+const SEEDS: [&str; 9] = [
     r#"{"id":1,"connect":{"token":"s","subscribe":[{"topic":"chat.lobby","after":"k3f9:41"},{"topic":"x.*"}]}}"#,
     r#"{"id":2,"subscribe":{"topic":"chat.lobby","last":20}}"#,
     r#"{"id":3,"publish":{"topic":"t","event":"message","key":"cpu0","message_id":"m-17","echo":false,"data":{"a":[1,-2.5e3,"\u00e9\"",null,true]}}}"#,
@@ -242,6 +242,7 @@ const SEEDS: [&str; 8] = [
     r#"{"id":5,"history":{"topic":"t","before":"k3f9:41","limit":50}}"#,
     r#"{"publish":{"topic":"t"},"id":6}"#,
     r#"{"id":8,"call":{"method":"rename","data":{}}}"#,
+    r#"{"answer":{"call_id":"s1","error":{"code":"busy","message":"\u00e9"}}}"#,
 ];
 
 #[derive(Clone, Debug)]

@@ -2,10 +2,11 @@
 
 use bytes::Bytes;
 use fanfare_core::{
+    calls::ClientError,
     message::{Payload, PayloadKind},
     session::{
-        Command, CommandError, ConnectCommand, ErrorCode, HistoryCommand, HistoryFrom, PublishCommand, Start,
-        SubscribeCommand,
+        AnswerCommand, CallCommand, Command, CommandError, ConnectCommand, ErrorCode, HistoryCommand,
+        HistoryFrom, PublishCommand, Start, SubscribeCommand,
     },
 };
 
@@ -28,8 +29,8 @@ pub(super) fn build(
     payload: Option<&[u8]>,
     limits: &DecodeLimits,
 ) -> Result<Command, CommandError> {
-    if payload.is_some() && method != Method::Publish {
-        return Err(bad_field(method.name(), "a binary frame is a publish"));
+    if payload.is_some() && !matches!(method, Method::Publish | Method::Call | Method::Answer) {
+        return Err(bad_field(method.name(), "a binary frame is a publish, a call or an answer"));
     }
     let names = method.fields();
     match method {
@@ -42,6 +43,8 @@ pub(super) fn build(
         Method::Publish => publish(fields.named(names)?, payload, limits).map(Command::Publish),
         Method::History => history(fields.named(names)?).map(Command::History),
         Method::Ping => Ok(Command::Ping),
+        Method::Call => call(fields.named(names)?, payload, limits).map(Command::Call),
+        Method::Answer => answer(fields.named(names)?, payload, limits).map(Command::Answer),
     }
 }
 
@@ -98,15 +101,7 @@ fn publish(
     limits: &DecodeLimits,
 ) -> Result<PublishCommand, CommandError> {
     let to = destinations(&topic, &topics, limits)?;
-    let is_text = text.flag()?.unwrap_or(false);
-    let payload = match binary {
-        None => embedded(&data, is_text, limits)?,
-        Some(_) if data.raw.is_some() || is_text => {
-            let field = if is_text { text.name } else { data.name };
-            return Err(bad_field(field, "the payload of a binary frame follows its header"));
-        }
-        Some(payload) => Payload::binary(Bytes::copy_from_slice(payload)),
-    };
+    let payload = payload(&data, &text, binary, limits)?.ok_or_else(|| data.is_missing())?;
     let mut command = PublishCommand::to_topics(to, payload);
     command.event = event.short_text(limits.text)?;
     command.key = key.short_text(limits.text)?;
@@ -135,10 +130,70 @@ fn destinations(
     names.kept.into_iter().map(|raw| unquote(raw).map(Into::into).ok_or_else(not_names)).collect()
 }
 
+fn call(
+    [method, data, text]: [Field<'_>; 3],
+    binary: Option<&[u8]>,
+    limits: &DecodeLimits,
+) -> Result<CallCommand, CommandError> {
+    let name = method.short_text(limits.text)?.ok_or_else(|| method.is_missing())?;
+    Ok(CallCommand::new(name, payload(&data, &text, binary, limits)?.map_or_else(null, Ok)?))
+}
+
+fn answer(
+    [call_id, data, text, error]: [Field<'_>; 4],
+    binary: Option<&[u8]>,
+    limits: &DecodeLimits,
+) -> Result<AnswerCommand, CommandError> {
+    let id = call_id.short_text(limits.text)?.ok_or_else(|| call_id.is_missing())?;
+    let payload = payload(&data, &text, binary, limits)?;
+    let result = match (error.value(), payload) {
+        (None, payload) => Ok(payload.map_or_else(null, Ok)?),
+        (Some(raw), None) => Err(client_error(raw).ok_or_else(|| error.is_no("an error"))?),
+        (Some(_), Some(_)) => return Err(bad_field(error.name, "an answer is either `data` or `error`")),
+    };
+    Ok(AnswerCommand::new(id, result))
+}
+
+/// An object whose `code` and `message`, where they are there, are strings.
+fn client_error(raw: &str) -> Option<ClientError> {
+    let fields = Fields::read(raw, &["code", "message"])?;
+    let [code, message] = fields.named(&["error.code", "error.message"]).ok()?;
+    let text = |field: Field<'_>| field.text().ok().map(|text| text.unwrap_or_default().into_owned());
+    Some(ClientError::new(text(code)?, text(message)?))
+}
+
+/// What a call or an answer without `data` holds.
+fn null() -> Result<Payload, CommandError> {
+    Payload::parsed_json("null").map_err(|error| CommandError::new(ErrorCode::Internal, error.to_string()))
+}
+
+/// The payload of a frame, if it has one: what follows the header of a binary frame, or what its `data` is.
+fn payload(
+    data: &Field<'_>,
+    text: &Field<'_>,
+    binary: Option<&[u8]>,
+    limits: &DecodeLimits,
+) -> Result<Option<Payload>, CommandError> {
+    let is_text = text.flag()?.unwrap_or(false);
+    match binary {
+        Some(_) if data.raw.is_some() || is_text => {
+            let field = if is_text { text.name } else { data.name };
+            Err(bad_field(field, "the payload of a binary frame follows its header"))
+        }
+        Some(payload) => Ok(Some(Payload::binary(Bytes::copy_from_slice(payload)))),
+        None if data.raw.is_none() && is_text => Err(data.is_missing()),
+        // Null is a payload.
+        None => data.raw.map(|raw| embedded(data, raw, is_text, limits)).transpose(),
+    }
+}
+
 /// The payload of a text frame: the value's own bytes, or the text of a string.
-fn embedded(data: &Field<'_>, is_text: bool, limits: &DecodeLimits) -> Result<Payload, CommandError> {
-    // Null is a payload.
-    let raw = data.raw.ok_or_else(|| data.is_missing())?;
+fn embedded(
+    data: &Field<'_>,
+    raw: &str,
+    is_text: bool,
+    limits: &DecodeLimits,
+) -> Result<Payload, CommandError> {
     let invalid = |message: String| CommandError::new(ErrorCode::InvalidPayload, message).field(data.name);
     if is_text {
         let text = unquote(raw).ok_or_else(|| invalid("with `text` the data is a string".into()))?;

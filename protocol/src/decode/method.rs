@@ -9,6 +9,8 @@ pub(super) enum Method {
     Publish,
     History,
     Ping,
+    Call,
+    Answer,
 }
 
 /// The largest number of fields that a method reads.
@@ -23,6 +25,8 @@ impl Method {
             "unsubscribe" => Self::Unsubscribe,
             "history" => Self::History,
             "connect" => Self::Connect,
+            "call" => Self::Call,
+            "answer" => Self::Answer,
             _ => return None,
         })
     }
@@ -35,6 +39,8 @@ impl Method {
             Self::Publish => "publish",
             Self::History => "history",
             Self::Ping => "ping",
+            Self::Call => "call",
+            Self::Answer => "answer",
         }
     }
 
@@ -47,6 +53,8 @@ impl Method {
             Self::Publish => &["topic", "data", "event", "key", "message_id", "echo", "text", "topics"],
             Self::History => &["topic", "before", "after", "limit"],
             Self::Ping => &[],
+            Self::Call => &["method", "data", "text"],
+            Self::Answer => &["call_id", "data", "text", "error"],
         }
     }
 }
@@ -57,5 +65,4 @@ pub(super) const ENTRY_FIELDS: &[&str] =
 
 /// Names that v1 has given away already. This server does not serve them, but they count as methods: next to
 /// another method they are not an unknown field.
-pub(super) const RESERVED: [&str; 6] =
-    ["presence", "call", "answer", "refresh", "subscribed", "unsubscribed"];
+pub(super) const RESERVED: [&str; 4] = ["presence", "refresh", "subscribed", "unsubscribed"];
