@@ -3,7 +3,7 @@
 use std::{
     sync::{
         Arc, OnceLock, Weak,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -22,6 +22,7 @@ use super::{
 use crate::{
     Limits,
     backend::{Backend, BackendState, Capabilities, NodeId},
+    calls::CallId,
     cluster::Cluster,
     fanout::{Find, Inbox, Left, Shard, ShardContext},
     hooks::Hooks,
@@ -72,6 +73,8 @@ pub(crate) struct Inner {
     shards: Mutex<Vec<JoinHandle<()>>>,
     /// The backend was told to end.
     pub(super) is_stopped: AtomicBool,
+    /// The number of the server's last call.
+    last_call: AtomicU64,
     this: Weak<Self>,
 }
 
@@ -131,6 +134,7 @@ impl Inner {
             tasks: Mutex::default(),
             shards: Mutex::default(),
             is_stopped: AtomicBool::new(false),
+            last_call: AtomicU64::new(0),
             this: this.clone(),
             limits,
         });
@@ -194,6 +198,11 @@ impl Inner {
     /// The shard of the next subscriber.
     pub(crate) fn next_shard(&self) -> usize {
         self.next_shard.fetch_add(1, Ordering::Relaxed) % self.inboxes.len()
+    }
+
+    /// The name of the next call of the server.
+    pub(crate) fn next_call(&self) -> CallId {
+        CallId::new(self.last_call.fetch_add(1, Ordering::Relaxed) + 1)
     }
 
     /// What an outbox on a shard shares with the broker.

@@ -3,6 +3,9 @@
 use thiserror::Error;
 
 /// The error with which a client answered a call. Both texts are the client's own: trust them no more than the client.
+///
+/// The broker itself puts one with the code `limit_exceeded` in place of an answer for which there was no room: see
+/// [`Limits::answers_bytes`](crate::Limits::answers_bytes).
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("the client answered with an error: {code}: {message}")]
 #[non_exhaustive]
@@ -23,6 +26,11 @@ impl ClientError {
     #[must_use]
     pub fn new(code: impl Into<String>, message: impl Into<String>) -> Self {
         Self { code: cut(code.into(), Self::MAX_CODE), message: cut(message.into(), Self::MAX_MESSAGE) }
+    }
+
+    /// What stands in place of an answer for which there was no room.
+    pub(super) fn no_room() -> Self {
+        Self::new("limit_exceeded", "the answers are more bytes than `answers_bytes`")
     }
 }
 

@@ -16,12 +16,18 @@
 //! before `on_disconnecting` runs: nothing works for a client that has gone. What must be done to its end in any case belongs in a task of
 //! its own (`tokio::spawn`), which the handler awaits. [Draining](crate::Broker::drain) waits for the handlers that run.
 
+mod answers;
+mod asked;
 mod client_call;
 mod error;
+mod gathering;
+mod local;
 mod methods;
 mod outgoing;
 mod running;
 
+pub use answers::{Answers, CallError};
+pub(crate) use asked::Asked;
 pub use client_call::ClientCall;
 pub use error::ClientError;
 pub use methods::CallConfig;

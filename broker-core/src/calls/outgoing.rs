@@ -21,7 +21,12 @@ pub struct OutgoingCall {
 impl OutgoingCall {
     /// A call.
     #[must_use]
-    pub fn new(id: CallId, method: impl Into<Arc<str>>, payload: impl Into<Payload>, timeout: Duration) -> Self {
+    pub fn new(
+        id: CallId,
+        method: impl Into<Arc<str>>,
+        payload: impl Into<Payload>,
+        timeout: Duration,
+    ) -> Self {
         Self { id, method: method.into(), payload: payload.into(), timeout }
     }
 }

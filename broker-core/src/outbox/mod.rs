@@ -44,7 +44,7 @@ pub(crate) use shared::{OutboxLimits, Shared};
 use state::State;
 
 use crate::{
-    message::{Frame, Position},
+    message::{Format, Frame, Position},
     session::{ClientId, CloseReason},
     subscriber::{Subscriber, SubscriptionId},
     sync::Mutex,
@@ -173,12 +173,21 @@ impl Outbox {
     /// Sends a heartbeat, in the connection's own format. False when the control lane is full: then
     /// there is enough that the client has to answer for.
     pub fn ping(&self) -> bool {
-        let frame = self.inner.shared.encode(Frame::Ping);
+        self.tell(self.inner.shared.encode(Frame::Ping))
+    }
+
+    /// Sends a frame before all data, from any task. False when the control lane is full; one frame always fits an empty lane.
+    pub(crate) fn tell(&self, frame: Bytes) -> bool {
         self.inner.change(|state, shared| {
             let fits = state.push_control(shared, frame);
             state.flush_now(shared);
             fits
         })
+    }
+
+    /// The connection's wire format, if it has one.
+    pub(crate) fn format(&self) -> Option<&Format> {
+        self.inner.shared.format.as_ref()
     }
 
     /// Writes what waits now, as far as the socket takes it: at the end of a turn of reading, so that all

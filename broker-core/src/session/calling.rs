@@ -6,7 +6,7 @@ use super::{
     AnswerCommand, CallCommand, CloseReason, CommandError, ErrorCode, Reply, RequestId, serve::SessionState,
 };
 use crate::{
-    calls::{ClientCall, Method},
+    calls::{CallId, ClientCall, ClientError, Method},
     policy::Action,
     publish::Awaited,
     topic::TopicName,
@@ -60,7 +60,12 @@ impl SessionState {
             Ok(payload) if payload.len() > limit => Some(too_large(limit, payload.len())),
             _ => None,
         };
-        let is_awaited = false;
+        let result = match &refused {
+            Some(error) => Err(ClientError::new(error.code.as_str(), error.message.clone())),
+            None => command.result,
+        };
+        let call = command.call_id.parse::<CallId>();
+        let is_awaited = call.is_ok_and(|call| self.seat.asked.answer(self.seat.client(), call, result));
         if !is_awaited {
             self.room(super::serve::USUAL_REPLY).await;
             if let Err(error) = self.budgets.take_command() {

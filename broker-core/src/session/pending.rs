@@ -111,6 +111,11 @@ impl Pending {
         self.calls.get_or_insert_default().begin(id, method, call, limits, awaited);
     }
 
+    /// Drops the handlers of all calls that are being served.
+    pub(super) fn stop_calls(&mut self) {
+        self.calls = None;
+    }
+
     /// Ready when no call keeps the next command waiting.
     pub(super) fn poll_turn(&mut self, cx: &mut Context<'_>, outbox: &Outbox) -> Poll<()> {
         self.poll(cx, outbox);

@@ -348,7 +348,10 @@ impl SessionState {
     }
 
     async fn end(self: Box<Self>, reason: CloseReason) {
-        let Self { seat, pending, place, .. } = *self;
+        let Self { seat, mut pending, place, .. } = *self;
+        // From here on nothing works for the client, and nobody waits for it.
+        pending.stop_calls();
+        seat.asked.close();
         let client = seat.as_client();
         if let Some(client) = &client {
             let topics: Vec<String> = seat.subscriptions().iter().map(|name| name.to_string()).collect();

@@ -32,6 +32,7 @@ use tokio::time::Instant;
 use super::ClientId;
 use crate::{
     broker::Inner,
+    calls::Asked,
     hooks::Client,
     outbox::Outbox,
     policy::Identity,
@@ -44,6 +45,8 @@ pub(crate) struct Seat {
     pub(crate) outbox: Outbox,
     pub(crate) shard: usize,
     pub(crate) transport: &'static str,
+    /// The calls of the server that wait for the client.
+    pub(crate) asked: Asked,
     held: Mutex<Held>,
 }
 
@@ -59,7 +62,7 @@ struct Held {
 impl Seat {
     pub(crate) fn new(broker: Arc<Inner>, outbox: Outbox, shard: usize, transport: &'static str) -> Arc<Self> {
         let held = Held { identity: None, expires: None, table: Table::default() };
-        Arc::new(Self { broker, outbox, shard, transport, held: Mutex::new(held) })
+        Arc::new(Self { broker, outbox, shard, transport, asked: Asked::default(), held: Mutex::new(held) })
     }
 
     /// The connection's public name.

@@ -1,0 +1,76 @@
+//! What one connection has been asked and has not answered.
+
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use super::{CallId, ClientError, gathering::Gathering};
+use crate::{message::Payload, session::ClientId};
+
+/// The calls of the server that one connection has not answered. An idle connection holds no memory for them.
+#[derive(Default)]
+pub(crate) struct Asked(Mutex<Open>);
+
+#[derive(Default)]
+struct Open {
+    calls: Option<Box<Vec<(CallId, Arc<Gathering>)>>>,
+    /// The connection has ended: it is asked nothing more.
+    is_closed: bool,
+}
+
+impl Asked {
+    /// Notes a call before it is sent. False when as many are open as may be, or the connection has ended.
+    pub(super) fn begin(&self, call: CallId, gathering: &Arc<Gathering>, limit: usize) -> bool {
+        let mut open = self.0.lock();
+        let count = open.calls.as_ref().map_or(0, |calls| calls.len());
+        if open.is_closed || count >= limit {
+            return false;
+        }
+        open.calls.get_or_insert_default().push((call, gathering.clone()));
+        true
+    }
+
+    /// Takes the client's answer. False when there is no such call, not any more or never.
+    pub(crate) fn answer(
+        &self,
+        client: ClientId,
+        call: CallId,
+        result: Result<Payload, ClientError>,
+    ) -> bool {
+        let gathering = self.take(call);
+        gathering.map(|gathering| gathering.answered(client, result)).is_some()
+    }
+
+    /// The call is over: nobody waits for the answer.
+    pub(super) fn forget(&self, call: CallId) {
+        self.take(call);
+    }
+
+    /// The connection has ended: what it has not answered it will not.
+    pub(crate) fn close(&self) {
+        let mut open = self.0.lock();
+        open.is_closed = true;
+        let calls = open.calls.take();
+        drop(open);
+        for (_, gathering) in calls.into_iter().flat_map(|calls| *calls) {
+            gathering.unanswered();
+        }
+    }
+
+    /// How many calls are open.
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.0.lock().calls.as_ref().map_or(0, |calls| calls.len())
+    }
+
+    fn take(&self, call: CallId) -> Option<Arc<Gathering>> {
+        let mut open = self.0.lock();
+        let calls = open.calls.as_mut()?;
+        let index = calls.iter().position(|(id, _)| *id == call)?;
+        let (_, gathering) = calls.swap_remove(index);
+        if calls.is_empty() {
+            open.calls = None;
+        }
+        Some(gathering)
+    }
+}
