@@ -34,7 +34,11 @@ impl Encoder for Lengths {
             Frame::Live { topic, position } => (b'L', topic.as_str(), position.offset.to_be_bytes().to_vec()),
             Frame::Ping => (b'P', "", Vec::new()),
             Frame::Close(_) => (b'X', "", Vec::new()),
-            Frame::Reply { .. } => return,
+            Frame::Reply { .. }
+            | Frame::Call(_)
+            | Frame::Subscribed { .. }
+            | Frame::Unsubscribed { .. }
+            | Frame::Token { .. } => return,
         };
         out.extend_from_slice(&frame_of(kind, topic, &body));
     }

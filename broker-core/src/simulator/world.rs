@@ -63,7 +63,7 @@ impl Policy for Hesitant {
         }
         Verdict::later(async {
             tokio::task::yield_now().await;
-            Ok(())
+            Ok(crate::policy::Grant::new())
         })
     }
 }

@@ -188,7 +188,7 @@ impl Policy for Slow {
         match action {
             Action::Subscribe(topic) if topic.as_str() == "slow" => Verdict::later(async {
                 self.decided().await;
-                Ok(())
+                Ok(fanfare_core::policy::Grant::new())
             }),
             _ => Verdict::allow(),
         }

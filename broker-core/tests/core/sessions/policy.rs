@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use async_trait::async_trait;
 use fanfare_core::{
     Broker, ConnectError, StartError,
-    policy::{Action, Admission, Identity, Policy, Rules, Verdict},
+    policy::{Action, Admission, Grant, Identity, Policy, Rules, Verdict},
     session::{
         CloseKind, Command, ConnectCommand, ErrorCode, Handshake, HistoryCommand, PublishCommand, Refusal,
     },
@@ -45,7 +45,7 @@ impl Policy for Scripted {
             Some("panic-later") => Verdict::later(async { panic!("a policy that fails") }),
             Some("late") => Verdict::later(async move {
                 tokio::time::sleep(Duration::from_secs(3)).await;
-                if who.user.as_deref() == Some("ann") { Ok(()) } else { Err(Refusal::forbidden("not you")) }
+                if who.user.as_deref() == Some("ann") { Ok(Grant::new()) } else { Err(Refusal::forbidden("not you")) }
             }),
             _ => Verdict::allow(),
         }
