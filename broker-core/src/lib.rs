@@ -12,6 +12,7 @@ mod log;
 pub mod message;
 pub mod outbox;
 pub mod policy;
+pub mod presence;
 pub mod publish;
 pub mod session;
 #[cfg(all(test, not(loom)))]
@@ -24,5 +25,6 @@ mod table;
 pub mod topic;
 
 pub use broker::{Broker, BrokerBuilder, ConnectError, StartError, SubscribeError, TooManyFormats};
+pub use cluster::clients;
 pub use limits::Limits;
 pub use stats::{Stats, TopicStats};

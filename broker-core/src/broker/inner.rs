@@ -146,6 +146,7 @@ impl Inner {
         let janitor = tokio::spawn(Janitor::run(inner.janitor.clone(), Arc::downgrade(&inner)));
         let settler = tokio::spawn(inner.settler.clone().run(Arc::downgrade(&inner)));
         inner.tasks.lock().extend([janitor, settler]);
+        inner.cluster.serve();
         inner.tasks.lock().extend(Cluster::tasks(&inner, &inner.backend));
         inner
     }

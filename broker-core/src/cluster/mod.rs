@@ -21,6 +21,7 @@
 
 mod ask;
 mod beat;
+pub mod clients;
 mod heartbeat;
 mod outgoing;
 mod parcel;
@@ -138,6 +139,11 @@ impl Cluster {
         }
         let sender = broker.cluster.outgoing.clone().run(backend.clone(), broker.limits.backend_timeout);
         vec![tokio::spawn(sender), tokio::spawn(beat::run(Arc::downgrade(broker)))]
+    }
+
+    /// Answers what the core itself asks.
+    pub(crate) fn serve(&self) {
+        clients::register(self);
     }
 
     /// The name of this node.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use tokio::sync::oneshot;
 
 use super::inbox::Inbox;
 use crate::{
@@ -10,7 +11,7 @@ use crate::{
     message::Gap,
     session::ClientId,
     subscriber::{Subscriber, SubscriptionId},
-    table::TopicState,
+    table::{TopicId, TopicState},
     topic::TopicPattern,
 };
 
@@ -22,6 +23,8 @@ pub(crate) enum Op {
     Remove { client: ClientId, subscription: SubscriptionId, reply: Option<Bytes> },
     /// Messages of any topic may have been lost: told to those who are subscribed to a pattern, or to any.
     PatternsLost { gap: Gap, pattern: Option<TopicPattern> },
+    /// Who is subscribed to a topic by its name?
+    Who { topic: TopicId, tell: oneshot::Sender<Vec<ClientId>> },
     /// A subscriber that is catching up has room for more.
     Pull { client: ClientId, subscription: SubscriptionId },
 }

@@ -185,7 +185,14 @@ impl Shard {
             Op::Remove { client, subscription, reply } => self.remove(client, subscription, reply),
             Op::PatternsLost { gap, pattern } => self.tell_patterns(&gap, pattern.as_ref()),
             Op::Pull { client, subscription } => self.pulls.push_back((client, subscription)),
+            Op::Who { topic, tell } => _ = tell.send(self.who(topic)),
         }
+    }
+
+    /// Who is subscribed to a topic by its name.
+    fn who(&self, topic: TopicId) -> Vec<ClientId> {
+        let keys = self.topics.get(&topic).map_or(&[][..], |topic| &topic.exact);
+        keys.iter().filter_map(|key| self.subs.get(*key)).map(|sub| sub.client).collect()
     }
 
     fn enqueue(&mut self, item: Item) {

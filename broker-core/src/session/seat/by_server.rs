@@ -49,13 +49,22 @@ impl Seat {
         self.end_where(code, retry, |subject| subject.as_str() == name) > 0
     }
 
-    /// Ends all subscriptions within a pattern, live ones and those on their way: to topics that it matches and to patterns that it
-    /// covers. Of patterns that reach beyond it the policy is asked again. Returns how many ended, those within before
-    /// anything is awaited.
+    /// Takes back the right to read what a pattern matches. Returns how many subscriptions ended, those within it before anything is
+    /// awaited.
     pub(crate) async fn revoke(self: &Arc<Self>, pattern: &TopicPattern) -> usize {
-        let within = self.end_where(ErrorCode::Revoked, false, |subject| subject.is_within(pattern));
+        self.revoke_within(pattern) + self.revoke_beyond(pattern).await
+    }
+
+    /// Ends all subscriptions within a pattern, live ones and those on their way: to topics that it matches and to patterns that it
+    /// covers. Returns how many ended.
+    pub(crate) fn revoke_within(&self, pattern: &TopicPattern) -> usize {
+        self.end_where(ErrorCode::Revoked, false, |subject| subject.is_within(pattern))
+    }
+
+    /// Asks the policy again for the patterns that reach beyond this one, and ends those that it refuses now. Returns how many ended.
+    pub(crate) async fn revoke_beyond(self: &Arc<Self>, pattern: &TopicPattern) -> usize {
         let beyond = |held: &Subscription| matches!(&held.subject, Subject::Pattern(held) if held.overlaps(pattern));
-        within + self.ask_again(beyond).await
+        self.ask_again(beyond).await
     }
 
     /// Asks the policy again for each subscription, and ends those that it refuses now. Returns how many ended.

@@ -1,0 +1,96 @@
+//! Which clients are meant.
+
+use std::sync::Arc;
+
+use smallvec::SmallVec;
+use tokio::sync::oneshot;
+
+use crate::{
+    broker::Inner,
+    fanout::Op,
+    session::{ClientId, seat::Seat},
+    topic::TopicName,
+};
+
+/// Something that a client has to meet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Condition {
+    Client(ClientId),
+    User(Arc<str>),
+    /// Subscribed to it by its name.
+    Topic(TopicName),
+    Except(ClientId),
+}
+
+/// The clients that meet all conditions: all clients where there is none.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Selection {
+    pub(crate) conditions: SmallVec<[Condition; 2]>,
+}
+
+impl Selection {
+    pub(crate) fn add(&mut self, condition: Condition) {
+        self.conditions.push(condition);
+    }
+
+    /// The connections of this node that are meant.
+    pub(crate) async fn find(&self, broker: &Inner) -> Vec<Arc<Seat>> {
+        let registry = &broker.registry;
+        let mut found = match self.narrowest() {
+            Some(Condition::Client(client)) => registry.seat(*client).into_iter().collect(),
+            Some(Condition::User(user)) => registry.seats_of(user).into_vec(),
+            Some(Condition::Topic(topic)) => {
+                let subscribed = broker.subscribed_to(topic).await;
+                subscribed.into_iter().filter_map(|client| registry.seat(client)).collect()
+            }
+            _ => registry.seats(),
+        };
+        found.retain(|seat| self.meets(seat));
+        found
+    }
+
+    /// The condition that leaves the fewest.
+    fn narrowest(&self) -> Option<&Condition> {
+        let rank = |condition: &&Condition| match condition {
+            Condition::Client(_) => 0,
+            Condition::User(_) => 1,
+            Condition::Topic(_) => 2,
+            Condition::Except(_) => 3,
+        };
+        self.conditions.iter().min_by_key(rank)
+    }
+
+    fn meets(&self, seat: &Seat) -> bool {
+        seat.is_admitted()
+            && self.conditions.iter().all(|condition| match condition {
+                Condition::Client(client) => seat.client() == *client,
+                Condition::User(user) => seat.user().as_ref() == Some(user),
+                Condition::Topic(topic) => seat.is_subscribed(topic.as_str()),
+                Condition::Except(client) => seat.client() != *client,
+            })
+    }
+}
+
+impl Inner {
+    /// Who is subscribed to a topic by its name, as the shards know it: nobody else has to be looked at.
+    async fn subscribed_to(&self, name: &TopicName) -> Vec<ClientId> {
+        let Some(topic) = self.table.find(name) else { return Vec::new() };
+        if self.registry.len() == 0 {
+            return Vec::new();
+        }
+        let mut clients = Vec::new();
+        let answers: Vec<_> = self
+            .inboxes
+            .iter()
+            .map(|inbox| {
+                let (tell, told) = oneshot::channel();
+                inbox.send(Op::Who { topic: topic.id(), tell });
+                told
+            })
+            .collect();
+        for answer in answers {
+            clients.extend(answer.await.unwrap_or_default());
+        }
+        clients
+    }
+}
