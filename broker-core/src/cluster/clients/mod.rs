@@ -11,6 +11,7 @@ use std::{fmt, sync::Arc, time::Duration};
 use bytes::Bytes;
 pub use outcome::{MemberInfo, Members, Reached};
 pub(crate) use selection::{Condition, Selection};
+pub(crate) use wire::{put_selection, read_selection};
 
 use self::{
     order::Order,
