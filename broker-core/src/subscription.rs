@@ -121,7 +121,7 @@ impl<T: Topic + ?Sized + 'static> IntoFuture for Subscribe<T> {
             let begun = self.begin(shard).await?;
             let outbox = Outbox::new(inner.outbox(ClientId::random(), shard, None));
             let outcome = begun.outcome;
-            let attachment = begun.attach(&outbox, None);
+            let attachment = begun.attach_until_dropped(&outbox);
             Ok(Subscription { outbox, outcome, _attachment: attachment, typed: PhantomData })
         })
     }

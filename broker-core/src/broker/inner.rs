@@ -209,7 +209,7 @@ impl Inner {
     /// What an outbox on a shard shares with the broker.
     pub(crate) fn outbox(&self, client: ClientId, shard: usize, format: Option<Format>) -> Shared {
         Shared {
-            client,
+            name: Shared::name_of(client),
             format,
             limits: OutboxLimits {
                 queue_bytes: self.limits.queue_bytes,
@@ -218,7 +218,7 @@ impl Inner {
             },
             budget: self.budget.clone(),
             totals: self.totals.clone(),
-            pull: crate::fanout::PullHandle { inbox: self.inboxes[shard].clone(), client },
+            inbox: self.inboxes[shard].clone(),
         }
     }
 

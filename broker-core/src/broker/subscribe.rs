@@ -13,6 +13,7 @@ use crate::{
     backend::{BackendError, BackendErrorKind, HistoryQuery},
     fanout::{Insert, Left, Op, Target},
     log::Begin,
+    message::Gap,
     outbox::{Outbox, Subject},
     session::{
         ClientId, CommandError, ErrorCode, HistoryCommand, HistoryFrom, HistoryPage, Start, Subscribed,
@@ -88,6 +89,7 @@ pub(crate) struct Begun {
     broker: Arc<Inner>,
     shard: usize,
     target: Option<Target>,
+    gap: Option<Gap>,
     pub(crate) subject: Subject,
     pub(crate) policy: OverflowPolicy,
     pub(crate) queue_limit: usize,
@@ -100,7 +102,6 @@ pub(crate) struct Attachment {
     shard: usize,
     client: ClientId,
     subscription: SubscriptionId,
-    left: bool,
 }
 
 impl Inner {
@@ -163,6 +164,7 @@ impl Inner {
             queue_limit: topic.config().queue_limit().unwrap_or(self.limits.queue_messages),
             outcome,
             target: Some(Target::Topic { topic, begin, generation }),
+            gap: None,
         }
     }
 
@@ -192,6 +194,7 @@ impl Inner {
             queue_limit: config.queue_limit().unwrap_or(self.limits.queue_messages),
             outcome: Subscribed { recovered: None, position: None },
             target: Some(Target::Pattern(pattern.clone())),
+            gap: None,
         };
         self.want_pattern(&pattern).await?;
         Ok(begun)
@@ -251,30 +254,31 @@ fn within(
 }
 
 impl Begun {
-    /// Gives the subscription to its shard: from now on its messages reach the outbox, after the reply.
-    pub(crate) fn attach(mut self, outbox: &Outbox, reply: Option<bytes::Bytes>) -> Attachment {
+    /// Gives the subscription to its shard: from now on its messages reach the outbox, after the reply. Who keeps the number has to ask
+    /// the shard to let go.
+    pub(crate) fn attach(mut self, outbox: &Outbox, reply: Option<bytes::Bytes>) -> SubscriptionId {
         let subscription = outbox.add(self.subject.clone(), self.policy, self.queue_limit);
         if let Some(position) = self.outcome.position {
             outbox.begins_after(subscription, position);
         }
+        let gap = self.gap.take();
         if let Some(target) = self.target.take() {
-            let insert = Insert { subscriber: outbox.as_subscriber(), subscription, target, reply };
+            let insert = Insert { subscriber: outbox.as_subscriber(), subscription, target, reply, gap };
             self.broker.inboxes[self.shard].send(Op::Insert(Box::new(insert)));
         }
-        Attachment {
-            broker: self.broker.clone(),
-            shard: self.shard,
-            client: outbox.client(),
-            subscription,
-            left: false,
-        }
+        subscription
     }
 
-    /// The same for who keeps the number, and asks the shard to let go itself.
-    pub(crate) fn attach_for_good(self, outbox: &Outbox, reply: Option<bytes::Bytes>) -> SubscriptionId {
-        let mut attachment = self.attach(outbox, reply);
-        attachment.left = true;
-        attachment.subscription
+    /// Asks the shard to tell a loss before the first message.
+    pub(crate) fn tell(&mut self, gap: Gap) {
+        self.gap = Some(gap);
+    }
+
+    /// The same for who keeps the subscription by what is returned.
+    pub(crate) fn attach_until_dropped(self, outbox: &Outbox) -> Attachment {
+        let (broker, shard) = (self.broker.clone(), self.shard);
+        let subscription = self.attach(outbox, None);
+        Attachment { broker, shard, client: outbox.client(), subscription }
     }
 
     /// The same for a subscriber that is no outbox.
@@ -285,10 +289,10 @@ impl Begun {
     ) -> Attachment {
         let client = subscriber.client();
         if let Some(target) = self.target.take() {
-            let insert = Insert { subscriber, subscription, target, reply: None };
+            let insert = Insert { subscriber, subscription, target, reply: None, gap: None };
             self.broker.inboxes[self.shard].send(Op::Insert(Box::new(insert)));
         }
-        Attachment { broker: self.broker.clone(), shard: self.shard, client, subscription, left: false }
+        Attachment { broker: self.broker.clone(), shard: self.shard, client, subscription }
     }
 }
 
@@ -311,28 +315,9 @@ impl Drop for Begun {
     }
 }
 
-impl Attachment {
-    /// The subscriber's number of it.
-    pub(crate) fn subscription(&self) -> SubscriptionId {
-        self.subscription
-    }
-
-    /// Leaves; the reply is enqueued when nothing of the topic can follow any more.
-    pub(crate) fn leave(mut self, reply: Option<bytes::Bytes>) {
-        self.send_remove(reply);
-    }
-
-    fn send_remove(&mut self, reply: Option<bytes::Bytes>) {
-        if !self.left {
-            self.left = true;
-            let op = Op::Remove { client: self.client, subscription: self.subscription, reply };
-            self.broker.inboxes[self.shard].send(op);
-        }
-    }
-}
-
 impl Drop for Attachment {
     fn drop(&mut self) {
-        self.send_remove(None);
+        let op = Op::Remove { client: self.client, subscription: self.subscription, reply: None };
+        self.broker.inboxes[self.shard].send(op);
     }
 }

@@ -36,6 +36,8 @@ pub(crate) struct Insert {
     pub(crate) target: Target,
     /// The reply that nothing of the subscription may precede.
     pub(crate) reply: Option<Bytes>,
+    /// A loss that is told behind the reply, before anything of the subscription.
+    pub(crate) gap: Option<Gap>,
 }
 
 /// What is subscribed to.

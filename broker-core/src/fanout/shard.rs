@@ -220,10 +220,13 @@ impl Shard {
     }
 
     fn insert(&mut self, insert: Insert) {
-        let Insert { subscriber, subscription, target, reply } = insert;
+        let Insert { subscriber, subscription, target, reply, gap } = insert;
         let client = subscriber.client();
         if let Some(reply) = reply {
             tell(&*subscriber, subscription, Notice::Begun(reply));
+        }
+        if let Some(gap) = gap {
+            tell(&*subscriber, subscription, Notice::Gap(gap));
         }
         match target {
             Target::Pattern(pattern) => {

@@ -108,7 +108,12 @@ impl Outbox {
     /// The connection's name.
     #[must_use]
     pub fn client(&self) -> ClientId {
-        self.inner.shared.client
+        self.inner.shared.client()
+    }
+
+    /// Gives the connection the name of the session that it takes up. Only before it is subscribed to anything: its shard knows it by its name.
+    pub(crate) fn rename(&self, client: ClientId) {
+        self.inner.shared.rename(client);
     }
 
     /// Writes what waits whenever the socket takes it. Ready when the connection

@@ -13,7 +13,7 @@ use crate::{
 
 impl Subscriber for Inner {
     fn client(&self) -> ClientId {
-        self.shared.client
+        self.shared.client()
     }
 
     fn offer(&self, batch: &Batch<'_>) -> Offer {
@@ -37,7 +37,7 @@ impl State {
         let mut done = 0;
         if self.takes(batch) {
             let hides =
-                batch.has_exclusions() && messages.iter().any(|message| message.hides_from(shared.client));
+                batch.has_exclusions() && messages.iter().any(|message| message.hides_from(shared.client()));
             let gathers = batch.more_follows() && self.queues.len() > 1;
             if self.wire.is_some() && !self.blocked && !gathers && !batch.is_page() && !hides {
                 if !self.is_clear() {
@@ -83,7 +83,7 @@ impl State {
         let id = batch.subscription();
         let mut done: usize = 0;
         for message in messages {
-            if batch.has_exclusions() && message.hides_from(shared.client) {
+            if batch.has_exclusions() && message.hides_from(shared.client()) {
                 shared.totals.hidden.add(1);
                 if let (Some(queue), Some(position)) = (self.queue(id), message.position())
                     && queue.wants_cursors()

@@ -181,7 +181,7 @@ impl World {
             Then::CatchUp { after } => {
                 self.progress = Progress::CatchingUp(Position::new(Epoch::new(self.epoch), after));
                 if !page {
-                    let pull = self.shared.pull.clone();
+                    let pull = self.shared.pull_handle();
                     self.state.notice(&self.shared, self.id, Notice::CatchingUp(pull));
                 }
             }

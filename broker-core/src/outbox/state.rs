@@ -273,7 +273,7 @@ impl State {
                 && queue.messages() == 0
             {
                 queue.pull_due = false;
-                shared.pull.pull(SubscriptionId(index as u32));
+                shared.pull(SubscriptionId(index as u32));
             }
         }
     }

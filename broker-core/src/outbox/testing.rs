@@ -9,7 +9,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 
 use super::{Budget, OutboxLimits, Shared};
 use crate::{
-    fanout::{Inbox, PullHandle},
+    fanout::Inbox,
     message::{Encoder, Epoch, Format, Frame, LogPlace, Message, MessageParts, Position},
     session::ClientId,
     stats::Totals,
@@ -76,7 +76,7 @@ pub(super) fn format() -> Format {
 pub(super) fn shared(format: Option<Format>, queue_bytes: usize, control_bytes: usize) -> Shared {
     let inbox = Arc::new(Inbox::new(1024, 1 << 20));
     Shared {
-        client: CLIENT,
+        name: Shared::name_of(CLIENT),
         format,
         limits: OutboxLimits {
             queue_bytes,
@@ -85,7 +85,7 @@ pub(super) fn shared(format: Option<Format>, queue_bytes: usize, control_bytes: 
         },
         budget: Arc::new(Budget::new(EVERYTHING)),
         totals: Arc::new(Totals::default()),
-        pull: PullHandle { inbox, client: CLIENT },
+        inbox,
     }
 }
 
@@ -93,7 +93,7 @@ pub(super) fn shared(format: Option<Format>, queue_bytes: usize, control_bytes: 
 #[cfg(not(loom))]
 pub(super) fn pulls(shared: &Shared) -> usize {
     let (mut lane, mut data) = Default::default();
-    shared.pull.inbox.take(&mut lane, &mut data);
+    shared.inbox.take(&mut lane, &mut data);
     lane.len()
 }
 

@@ -205,7 +205,7 @@ impl World {
                     Then::CatchUp { after } => {
                         sub.catching_up = true;
                         assert!(after < sub.next);
-                        subscriber.notice(id, Notice::CatchingUp(self.outbox.inner.shared.pull.clone()));
+                        subscriber.notice(id, Notice::CatchingUp(self.outbox.inner.shared.pull_handle()));
                     }
                     Then::Stop => sub.id = None,
                 }

@@ -152,7 +152,7 @@ impl Held {
         let ticket = self.forget(&mut beginning);
         let (subject, by) = (begun.subject.clone(), beginning.by);
         self.make_way(seat, subject.as_str());
-        let id = begun.attach_for_good(&seat.outbox, reply);
+        let id = begun.attach(&seat.outbox, reply);
         let subscription = Subscription { subject, id, ticket, by, terms: Terms::of(grant) };
         self.tell_joined(seat, &subscription);
         self.table.push(subscription);
