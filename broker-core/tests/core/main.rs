@@ -5,6 +5,7 @@
 // `allow-unwrap-in-tests` does not reach the helpers of an integration test.
 #![allow(clippy::unwrap_used)]
 
+mod addresses;
 mod auto_traits;
 mod backends;
 mod cancellation;

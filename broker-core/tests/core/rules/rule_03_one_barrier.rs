@@ -134,7 +134,9 @@ async fn rule_3_with_the_backend_down_an_ephemeral_subscribe_succeeds_and_gets_a
     assert_eq!(client.read().await, ["t local"]);
     remote.calls();
     remote.come_up();
-    assert_eq!(client.read().await, ["t gap missed=? ?..? backend"]);
+    let mut gaps = client.read().await;
+    gaps.sort();
+    assert_eq!(gaps, ["$direct gap missed=? ?..? backend", "t gap missed=? ?..? backend"]);
     // The other nodes are told of what did not reach them.
     assert_eq!(remote.calls(), ["subscribe t", "control"]);
     node.broker.publish("t", "after").await.unwrap();
@@ -150,7 +152,7 @@ async fn rule_3_with_the_backend_down_a_logged_subscribe_fails_and_says_retry() 
     assert_eq!(client.subscribe("log").await, ["1: error backend_unavailable retry"]);
     assert_eq!(node.broker.stats().subscriptions, 0);
     remote.come_up();
-    assert_eq!(client.subscribe("log").await, ["2: subscribed #0"]);
+    assert_eq!(client.subscribe("log").await[0], "2: subscribed #0");
 }
 
 #[tokio::test(start_paused = true)]

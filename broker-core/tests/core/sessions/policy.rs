@@ -156,7 +156,7 @@ async fn topics_of_the_system_are_not_the_clients() {
     assert_eq!(client.call(history).await, ["4: error forbidden topic"]);
     // A pattern that begins with a wildcard does not reach them.
     assert_eq!(client.subscribe(">").await, ["5: subscribed"]);
-    node.broker.publish("$all", "x").await.unwrap();
+    node.broker.publish("$system", "x").await.unwrap();
     assert!(client.read().await.is_empty());
 }
 

@@ -22,6 +22,10 @@ impl Encoder for Lines {
                 let id = id.map_or_else(|| "-".to_owned(), |id| id.value().to_string());
                 format!("{id}: {}", self::reply(reply))
             }
+            Frame::Call(call) => {
+                let payload = call.payload.as_str().unwrap_or("(binary)");
+                format!("call {} {} {payload}", call.id, call.method)
+            }
             Frame::Ping => "ping".to_owned(),
             Frame::Close(reason) => {
                 let retry = if reason.retry_after.is_some() { " retry" } else { "" };
@@ -92,6 +96,8 @@ fn reply(reply: &Reply) -> String {
             format!("history [{}]{}", messages.join(", "), if page.more { " more" } else { "" })
         }
         Reply::Pong => "pong".to_owned(),
+        Reply::Called(payload) => format!("called {}", payload.as_str().unwrap_or("(binary)")),
+        Reply::Answered => "answered".to_owned(),
         Reply::Error(error) => self::error(error),
         other => format!("{other:?}"),
     }
