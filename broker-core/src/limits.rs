@@ -53,6 +53,10 @@ pub struct Limits {
     pub answers_bytes: usize,
     /// How long a client may take until it is authenticated: 10 s.
     pub authenticate_within: Duration,
+    /// How long a session whose connection was lost can be taken up again: 2 minutes. At 0 none can.
+    pub resume_within: Duration,
+    /// Sessions without a connection that this node keeps: 10,000; then the oldest go first.
+    pub parked_sessions: usize,
     /// Messages of one page of history: 1,000.
     pub history_page_messages: usize,
     /// Bytes of one page of history: 1 MiB.
@@ -88,6 +92,7 @@ impl Limits {
         self.inbox_messages = self.inbox_messages.max(self.topics_per_publish);
         self.call_timeout = self.call_timeout.min(FOREVER);
         self.authenticate_within = self.authenticate_within.min(FOREVER);
+        self.resume_within = self.resume_within.min(FOREVER);
         self.backend_timeout = self.backend_timeout.clamp(Duration::from_millis(1), FOREVER);
     }
 }
@@ -115,6 +120,8 @@ impl Default for Limits {
             calls_to_client: 64,
             answers_bytes: 8 << 20,
             authenticate_within: Duration::from_secs(10),
+            resume_within: Duration::from_secs(120),
+            parked_sessions: 10_000,
             history_page_messages: 1000,
             history_page_bytes: 1 << 20,
             connections_per_user: 100,

@@ -15,6 +15,7 @@ use super::{
     TooManyFormats,
     agreement::Agreement,
     interest::{Janitor, PatternFlights},
+    parking::Parking,
     registry::Registry,
     settle::Settler,
     uncarried::Uncarried,
@@ -30,7 +31,7 @@ use crate::{
     outbox::{Budget, OutboxLimits, Shared},
     policy::Policy,
     publish::{Echoes, PublishError},
-    session::{ClientId, seat::Attendance},
+    session::{ClientId, clock::Clock, seat::Attendance},
     stats::Totals,
     table::Table,
     topic::{Address, TopicName},
@@ -50,6 +51,10 @@ pub(crate) struct Inner {
     pub(crate) totals: Arc<Totals>,
     pub(crate) budget: Arc<Budget>,
     pub(crate) registry: Arc<Registry>,
+    /// Sessions without a connection.
+    pub(crate) parking: Parking,
+    /// What of sessions has its time.
+    pub(crate) clock: Arc<Clock>,
     /// Who hears of subscriptions by name, where somebody does.
     pub(crate) attendance: OnceLock<Arc<dyn Attendance>>,
     pub(crate) subscriptions: Arc<AtomicUsize>,
@@ -115,6 +120,8 @@ impl Inner {
             totals: Arc::default(),
             budget: Arc::new(Budget::new(limits.total_queue_bytes)),
             registry: Arc::new(Registry::new(&limits)),
+            parking: Parking::new(&limits),
+            clock: Arc::default(),
             attendance: OnceLock::new(),
             subscriptions: Arc::default(),
             backend_state: watch::Sender::new(BackendState::Down),
@@ -145,8 +152,10 @@ impl Inner {
         inner.spawn_shards();
         let janitor = tokio::spawn(Janitor::run(inner.janitor.clone(), Arc::downgrade(&inner)));
         let settler = tokio::spawn(inner.settler.clone().run(Arc::downgrade(&inner)));
-        inner.tasks.lock().extend([janitor, settler]);
+        let clock = tokio::spawn(inner.clock.clone().run(Arc::downgrade(&inner)));
+        inner.tasks.lock().extend([janitor, settler, clock]);
         inner.cluster.serve();
+        crate::calls::register(&inner.cluster);
         inner.tasks.lock().extend(Cluster::tasks(&inner, &inner.backend));
         inner
     }

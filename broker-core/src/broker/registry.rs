@@ -19,7 +19,7 @@ use crate::{
     outbox::Outbox,
     session::{
         ClientId, CloseReason,
-        seat::{Leaving, Seat},
+        seat::{Leaving, Parked, Seat},
     },
 };
 
@@ -125,7 +125,26 @@ impl Registry {
     }
 }
 
+impl Registry {
+    /// A connection that is over, but not gone yet, counts for its user no more.
+    pub(super) fn forget_user_of(&self, seat: &Arc<Seat>) {
+        if let Some(user) = seat.user() {
+            self.users.remove(&user, seat);
+        }
+    }
+}
+
 impl Place {
+    /// Gives the connection the name of the session that it takes up, if it can.
+    pub(crate) fn adopt(&self, parked: Parked) -> Result<(), Parked> {
+        let Some(seat) = &self.seat else { return Err(parked) };
+        let before = seat.client();
+        seat.adopt(parked)?;
+        self.registry.seats.insert(seat.client(), seat.clone());
+        self.registry.seats.remove_if(&before, |_, held| Arc::ptr_eq(held, seat));
+        Ok(())
+    }
+
     /// Makes the connection known by its name.
     pub(crate) fn name(&mut self, seat: Arc<Seat>) {
         self.registry.seats.insert(seat.client(), seat.clone());
@@ -155,7 +174,7 @@ impl Drop for Place {
         }
         self.registry.seats.remove_if(&seat.client(), |_, held| Arc::ptr_eq(held, &seat));
         // One that ended in good order has left already.
-        seat.leave(Leaving::Lost);
+        seat.broker.part(&seat, Leaving::Lost);
     }
 }
 

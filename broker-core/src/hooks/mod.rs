@@ -25,6 +25,8 @@ pub struct Client {
     pub identity: Arc<Identity>,
     /// The name of its transport.
     pub transport: &'static str,
+    /// Whether it has taken up the session of an earlier connection: it has that one's name, and its subscriptions.
+    pub resumed: bool,
 }
 
 impl Client {

@@ -97,6 +97,8 @@ close_kinds! {
     Normal = 1000, "normal", "goodbye";
     /// The connection broke without a word. Never sent.
     Lost = 1006, "lost", "the connection was lost";
+    /// The client's page or program went away, and may come back at once, as when it is loaded again (RFC 6455, section 7.4.1).
+    Away = 1001, "going_away", "the client went away";
     /// A frame that RFC 6455 does not allow.
     BadFrame = 1002, "protocol_error", "the frame breaks RFC 6455";
     /// Text that is not UTF-8.
@@ -131,6 +133,8 @@ close_kinds! {
     Restart = 4201, "restart", "the server restarts";
     /// No sign of life from the client.
     PongTimeout = 4202, "pong_timeout", "no answer to a ping";
+    /// The session goes on in another connection: who has its secret has taken it up.
+    Resumed = 4203, "resumed", "the session goes on in another connection";
 }
 
 #[cfg(test)]

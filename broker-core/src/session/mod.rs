@@ -3,6 +3,7 @@
 mod authorize;
 mod budgets;
 mod calling;
+pub(crate) mod clock;
 mod close;
 mod command;
 mod error;
@@ -12,6 +13,7 @@ mod pending;
 mod publishing;
 mod reply;
 pub(crate) mod seat;
+pub(crate) mod secret;
 mod serve;
 mod subscriptions;
 mod visitor;

@@ -10,7 +10,9 @@ use tokio::time::Instant;
 
 use super::{
     ClientId, CloseKind, CloseReason, Command, CommandError, ConnectCommand, Connected, ErrorCode, Handshake,
-    HistoryCommand, Reply, RequestId, SubscribeCommand, Subscribed, authorize::authorize, budgets::Budgets,
+    HistoryCommand, Reply, RequestId, SubscribeCommand, Subscribed,
+    authorize::authorize,
+    budgets::Budgets,
     pending::Pending,
     seat::{Leaving, Seat, Starting},
 };
@@ -357,7 +359,7 @@ impl SessionState {
             let topics: Vec<String> = seat.subscriptions().iter().map(|name| name.to_string()).collect();
             seat.broker.hooks.run_disconnecting(client, &topics, &reason).await;
         }
-        seat.leave(Leaving::of(&reason));
+        seat.broker.part(&seat, Leaving::of(&reason));
         drop(pending);
         // Its place is kept until the last hook has run: draining waits for it before it stops the backend.
         if let Some(client) = &client {

@@ -27,7 +27,7 @@ impl SessionState {
     pub(super) async fn begin(&mut self, command: SubscribeCommand) -> Result<Starting, CommandError> {
         self.budgets.take_subscribe()?;
         let subject = Subject::parse(&command.topic)?;
-        self.seat.begin(subject.clone(), By::Client)?.start(subject, command.start).await
+        self.seat.begin(subject.clone(), By::Client)?.ask(subject, command.start).await
     }
 
     /// Gives a subscription to its shard, which hands the reply over.

@@ -102,8 +102,12 @@ impl Visitors {
         self.take(&who)?;
         let presence = self.present.enter(who, inner.limits.publishes_in_flight)?;
         let expires = identity.expires.and_then(|after| Instant::now().checked_add(after));
-        let client =
-            Client { id: ClientId::random(), identity: Arc::new(identity), transport: handshake.transport };
+        let client = Client {
+            id: ClientId::random(),
+            identity: Arc::new(identity),
+            transport: handshake.transport,
+            resumed: false,
+        };
         Ok(Visitor { broker: self.broker.clone(), client, expires, _presence: presence })
     }
 

@@ -8,6 +8,7 @@ use super::{By, Held, Seat, Subscription, Terms, by_server::action, table::OnIts
 use crate::{
     broker::Begun,
     fanout::Op,
+    message::{Gap, GapReason},
     outbox::Subject,
     policy::Grant,
     session::{CommandError, ErrorCode, Start, Subscribed, authorize::authorize},
@@ -35,10 +36,10 @@ impl Seat {
         let limit = self.broker.limits.subscriptions_per_connection;
         let mut held = self.held.lock();
         if held.table.is_closed {
-            return Err(ended(ErrorCode::Kicked));
+            return Err(ended(ErrorCode::Kicked, true));
         }
         let name = subject.as_str();
-        let on_their_way = &held.table.beginning;
+        let on_their_way = held.table.beginning();
         let is_new =
             held.table.get(name).is_none() && on_their_way.iter().all(|begun| begun.subject.as_str() != name);
         let count = held.table.len() + on_their_way.len();
@@ -49,24 +50,31 @@ impl Seat {
         }
         held.table.next_ticket = held.table.next_ticket.wrapping_add(1);
         let ticket = held.table.next_ticket;
-        held.table.beginning.push(OnItsWay { ticket, subject, ended: None });
+        let is_asked = by == By::Client;
+        held.table.rare().beginning.push(OnItsWay { ticket, subject, is_asked, ended: None });
         Ok(Beginning { seat: self.clone(), ticket: Some(ticket), by })
     }
 }
 
 impl Beginning {
     /// Asks the policy and the backend.
-    pub(crate) async fn start(self, subject: Subject, start: Start) -> Result<Starting, CommandError> {
+    pub(crate) async fn ask(self, subject: Subject, start: Start) -> Result<Starting, CommandError> {
         let seat = &self.seat;
-        let grant = match self.by {
-            By::Client => {
-                let Some(identity) = seat.identity() else {
-                    return Err(CommandError::new(ErrorCode::Unauthenticated, "send `connect` first"));
-                };
-                authorize(&seat.broker, &identity, action(&subject, self.by)).await?
-            }
-            By::Server => Grant::new(),
+        let Some(identity) = seat.identity() else {
+            return Err(CommandError::new(ErrorCode::Unauthenticated, "send `connect` first"));
         };
+        let grant = authorize(&seat.broker, &identity, action(&subject, self.by)).await?;
+        self.start(subject, start, grant).await
+    }
+
+    /// Asks the backend.
+    pub(crate) async fn start(
+        self,
+        subject: Subject,
+        start: Start,
+        grant: Grant,
+    ) -> Result<Starting, CommandError> {
+        let seat = &self.seat;
         let begun = match subject {
             Subject::Topic(topic) => seat.broker.begin(seat.shard, topic, start).await?,
             Subject::Pattern(pattern) => seat.broker.begin_pattern(seat.shard, pattern, start).await?,
@@ -85,6 +93,14 @@ impl Drop for Beginning {
 }
 
 impl Starting {
+    /// Tells the client that it has missed what came while it was away, where that is not kept.
+    pub(crate) fn after_absence(&mut self) {
+        if self.begun.outcome.position.is_none() {
+            self.begun.outcome.recovered = Some(false);
+            self.begun.tell(Gap::new(GapReason::History, None));
+        }
+    }
+
     pub(crate) fn outcome(&self) -> Subscribed {
         self.begun.outcome
     }
@@ -106,7 +122,7 @@ impl Seat {
     /// # Errors
     ///
     /// All of them again when something has [ended](Starting::ended) one on its way: then the reply says what is not so.
-    pub(crate) fn attach(&self, all: Vec<Starting>, mut reply: Option<Bytes>) -> Result<(), Vec<Starting>> {
+    pub(crate) fn attach(self: &Arc<Self>, all: Vec<Starting>, mut reply: Option<Bytes>) -> Result<(), Vec<Starting>> {
         let mut held = self.held.lock();
         if all.iter().any(|starting| held.ended(&starting.beginning).is_some()) {
             // They are forgotten without the lock.
@@ -120,22 +136,23 @@ impl Seat {
         for starting in all {
             held.attach(self, starting, reply.take());
         }
+        held.set_clock(self);
         Ok(())
     }
 }
 
 impl Held {
     fn ended(&self, beginning: &Beginning) -> Option<CommandError> {
-        let mut found = self.table.beginning.iter().filter(|begun| Some(begun.ticket) == beginning.ticket);
-        found.find_map(|begun| begun.ended).map(ended)
+        let mut found = self.table.beginning().iter().filter(|begun| Some(begun.ticket) == beginning.ticket);
+        found.find_map(|begun| begun.ended).map(|(code, retry)| ended(code, retry))
     }
 
     fn forget(&mut self, beginning: &mut Beginning) -> u32 {
         let ticket = beginning.ticket.take().unwrap_or_default();
-        self.table.beginning.retain(|begun| begun.ticket != ticket);
-        if self.table.beginning.is_empty() {
-            self.table.beginning = Vec::new();
+        if let Some(rare) = &mut self.table.rare {
+            rare.beginning.retain(|begun| begun.ticket != ticket);
         }
+        self.table.tidy();
         ticket
     }
 
@@ -152,18 +169,22 @@ impl Held {
         let ticket = self.forget(&mut beginning);
         let (subject, by) = (begun.subject.clone(), beginning.by);
         self.make_way(seat, subject.as_str());
+        self.table.taken_up(subject.as_str());
+        let began = begun.outcome.position.map(Box::new);
         let id = begun.attach(&seat.outbox, reply);
-        let subscription = Subscription { subject, id, ticket, by, terms: Terms::of(grant) };
+        let subscription = Subscription { subject, id, ticket, by, began, terms: Terms::of(grant) };
         self.tell_joined(seat, &subscription);
         self.table.push(subscription);
     }
 }
 
 /// Why a subscription that was on its way is not to be.
-pub(super) fn ended(code: ErrorCode) -> CommandError {
+pub(super) fn ended(code: ErrorCode, retry: bool) -> CommandError {
     let message = match code {
         ErrorCode::Revoked => "the right to this was taken back",
         _ => "the server has ended this",
     };
-    CommandError::new(code, message).field("topic")
+    let mut error = CommandError::new(code, message).field("topic");
+    error.retry = retry;
+    error
 }

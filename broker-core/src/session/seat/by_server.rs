@@ -6,7 +6,7 @@ use super::{By, Held, Leaving, Seat, Subscription, begin::ended};
 use crate::{
     message::Frame,
     outbox::Subject,
-    policy::Action,
+    policy::{Action, Grant},
     session::{CloseKind, CommandError, ErrorCode, Start, authorize::authorize},
     topic::{TopicName, TopicPattern},
 };
@@ -28,18 +28,21 @@ impl Seat {
     pub(crate) async fn subscribe_by_server(self: &Arc<Self>, name: &str) -> Result<bool, CommandError> {
         let subject = Subject::parse(name)?;
         if !self.is_admitted() {
-            return Err(ended(ErrorCode::Unauthenticated));
+            return Err(ended(ErrorCode::Unauthenticated, true));
         }
         if self.is_subscribed(subject.as_str()) {
             return Ok(false);
         }
-        let starting = self.begin(subject.clone(), By::Server)?.start(subject, Start::Live).await?;
+        let beginning = self.begin(subject.clone(), By::Server)?;
+        let starting = beginning.start(subject, Start::Live, Grant::new()).await?;
         let outcome = starting.outcome();
         let frame = self.outbox.encode(Frame::Subscribed { topic: starting.name(), outcome: &outcome });
         self.expect_room(frame.len())?;
         match self.attach(vec![starting], Some(frame)) {
             Ok(()) => Ok(true),
-            Err(all) => Err(all.iter().find_map(|starting| starting.ended()).unwrap_or(ended(ErrorCode::Kicked))),
+            Err(all) => {
+                Err(all.iter().find_map(|starting| starting.ended()).unwrap_or(ended(ErrorCode::Kicked, true)))
+            }
         }
     }
 
@@ -63,16 +66,19 @@ impl Seat {
 
     /// Asks the policy again for the patterns that reach beyond this one, and ends those that it refuses now. Returns how many ended.
     pub(crate) async fn revoke_beyond(self: &Arc<Self>, pattern: &TopicPattern) -> usize {
-        let beyond = |held: &Subscription| matches!(&held.subject, Subject::Pattern(held) if held.overlaps(pattern));
+        let beyond =
+            |held: &Subscription| matches!(&held.subject, Subject::Pattern(held) if held.overlaps(pattern));
         self.ask_again(beyond).await
     }
 
     /// Asks the policy again for each subscription, and ends those that it refuses now. Returns how many ended.
     pub(crate) async fn reauthorize(self: &Arc<Self>) -> usize {
+        // What is on its way may have been allowed before.
+        self.held.lock().table.forestall_asked();
         self.ask_again(|_| true).await
     }
 
-    async fn ask_again(self: &Arc<Self>, of: impl Fn(&Subscription) -> bool) -> usize {
+    pub(super) async fn ask_again(self: &Arc<Self>, of: impl Fn(&Subscription) -> bool) -> usize {
         let held: Vec<_> = {
             let held = self.held.lock();
             let asked = held.table.iter().filter(|held| of(held));
@@ -83,8 +89,15 @@ impl Seat {
             let Some(identity) = self.identity() else { break };
             let decided = authorize(&self.broker, &identity, action(&subject, by));
             match tokio::time::timeout(DECIDE_WITHIN, decided).await {
-                Ok(Ok(grant)) => self.held.lock().table.renew(ticket, grant),
-                Ok(Err(_)) => count += self.end_if(ticket, ErrorCode::Revoked, false),
+                Ok(Ok(grant)) => {
+                    let mut held = self.held.lock();
+                    held.table.renew(ticket, grant);
+                    held.set_clock(self);
+                }
+                Ok(Err(error)) if error.code == ErrorCode::TokenExpired => {
+                    count += self.end_if(ticket, error.code, error.retry);
+                }
+                Ok(Err(error)) => count += self.end_if(ticket, ErrorCode::Revoked, error.retry),
                 // Who cannot be asked has not said yes.
                 Err(_) => count += self.end_if(ticket, ErrorCode::Revoked, true),
             }
@@ -94,7 +107,7 @@ impl Seat {
 
     fn end_where(&self, code: ErrorCode, retry: bool, is: impl Fn(&Subject) -> bool) -> usize {
         let mut held = self.held.lock();
-        let forestalled = held.table.forestall(code, &is);
+        let forestalled = held.table.forestall(code, retry, &is);
         let gone = held.table.take_where(|held| is(&held.subject));
         forestalled + self.end(&held, gone, code, retry)
     }
@@ -113,7 +126,7 @@ impl Seat {
             let frame = self.outbox.encode(Frame::Unsubscribed { topic: &topic, code, retry });
             // Without room for it the connection ends, and the subscription with it.
             let _ = self.expect_room(frame.len());
-            held.release(self, gone, Some(frame), Leaving::Left);
+            held.release(self, &gone, Some(frame), Leaving::Left);
         }
         count
     }
@@ -124,7 +137,7 @@ impl Seat {
             return Ok(());
         }
         self.outbox.close(CloseKind::SlowConsumer.into());
-        Err(ended(ErrorCode::Kicked))
+        Err(ended(ErrorCode::Kicked, true))
     }
 }
 

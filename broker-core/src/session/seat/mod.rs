@@ -18,25 +18,23 @@
 
 mod begin;
 mod by_server;
+mod park;
 mod table;
+mod timing;
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 pub(crate) use begin::Starting;
+use bytes::Bytes;
 use parking_lot::Mutex;
-pub(crate) use table::{Attendance, By, Leaving, Subscription, Terms};
 use table::Table;
+pub(crate) use park::Parked;
+pub(crate) use table::{Attendance, Away, By, Leaving, Subscription, Terms};
 use tokio::time::Instant;
 
-use super::ClientId;
+use super::{ClientId, secret::KeyHash};
 use crate::{
-    broker::Inner,
-    calls::Asked,
-    hooks::Client,
-    outbox::Outbox,
-    policy::Identity,
-    subscriber::SubscriptionId,
+    broker::Inner, calls::Asked, hooks::Client, outbox::Outbox, policy::Identity, subscriber::SubscriptionId,
 };
 
 /// The part of a session that others can reach.
@@ -56,12 +54,21 @@ struct Held {
     identity: Option<Arc<Identity>>,
     /// When the admission ends.
     expires: Option<Instant>,
+    /// With what the client can take the session up again.
+    key: Option<KeyHash>,
+    /// The client has taken up an earlier session.
+    resumed: bool,
     table: Table,
 }
 
 impl Seat {
-    pub(crate) fn new(broker: Arc<Inner>, outbox: Outbox, shard: usize, transport: &'static str) -> Arc<Self> {
-        let held = Held { identity: None, expires: None, table: Table::default() };
+    pub(crate) fn new(
+        broker: Arc<Inner>,
+        outbox: Outbox,
+        shard: usize,
+        transport: &'static str,
+    ) -> Arc<Self> {
+        let held = Held { identity: None, expires: None, key: None, resumed: false, table: Table::default() };
         Arc::new(Self { broker, outbox, shard, transport, asked: Asked::default(), held: Mutex::new(held) })
     }
 
@@ -86,16 +93,11 @@ impl Seat {
 
     /// The client as hooks see it, once it is admitted.
     pub(crate) fn as_client(&self) -> Option<Client> {
-        Some(Client { id: self.client(), identity: self.identity()?, transport: self.transport })
-    }
-
-    /// Notes who the client is, and until when.
-    pub(super) fn admit(&self, identity: Arc<Identity>) {
-        // A time beyond what the clock can hold is never.
-        let expires = identity.expires.and_then(|after| Instant::now().checked_add(after));
-        let mut held = self.held.lock();
-        held.expires = expires;
-        held.identity = Some(identity);
+        let (identity, resumed) = {
+            let held = self.held.lock();
+            (held.identity.clone()?, held.resumed)
+        };
+        Some(Client { id: self.client(), identity, transport: self.transport, resumed })
     }
 
     /// When the admission ends; `None` is never.
@@ -122,13 +124,9 @@ impl Seat {
     pub(super) fn unsubscribe(&self, name: &str, reply: Option<Bytes>) -> bool {
         let mut held = self.held.lock();
         let gone = held.table.take(name);
-        gone.map(|gone| held.release(self, gone, reply, Leaving::Left)).is_some()
+        gone.map(|gone| held.release(self, &gone, reply, Leaving::Left)).is_some()
     }
 
-    /// Ends all subscriptions, for good: none begins any more.
-    pub(crate) fn leave(&self, how: Leaving) {
-        self.held.lock().close(self, how);
-    }
 }
 
 impl std::fmt::Debug for Seat {

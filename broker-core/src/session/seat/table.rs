@@ -8,10 +8,10 @@ use tokio::time::Instant;
 use super::{Held, Seat};
 use crate::{
     fanout::Op,
-    message::Payload,
+    message::{Payload, Position},
     outbox::Subject,
     policy::Grant,
-    session::{CloseKind, CloseReason, ErrorCode},
+    session::{CloseKind, CloseReason, ErrorCode, clock::Alarm},
     subscriber::SubscriptionId,
 };
 
@@ -20,10 +20,31 @@ use crate::{
 pub(super) struct Table {
     subscriptions: Vec<Subscription>,
     /// Most of the time none.
-    pub(super) beginning: Vec<OnItsWay>,
+    pub(super) rare: Option<Box<Rare>>,
     pub(super) next_ticket: u32,
-    /// The session has ended: nothing is added any more.
+    /// The session has ended: nothing is added any more, and what is listed is what there was.
     pub(super) is_closed: bool,
+}
+
+/// What a table holds now and then.
+#[derive(Default)]
+pub(super) struct Rare {
+    pub(super) beginning: Vec<OnItsWay>,
+    /// What an earlier connection was subscribed to, and this one is about to take up.
+    pub(super) waiting: Vec<Away>,
+    /// When the clock looks at the seat.
+    pub(super) look_at: Option<Alarm>,
+    /// When the client is told that its token is about to expire.
+    pub(super) notice_at: Option<Instant>,
+}
+
+/// A subscription without a connection.
+#[derive(Clone, Debug)]
+pub(crate) struct Away {
+    pub(crate) subject: Subject,
+    pub(crate) by: By,
+    /// Where it began, in a log: what its client has from later it knows itself.
+    pub(crate) after: Option<Position>,
 }
 
 /// A subscription that the shard serves.
@@ -34,6 +55,8 @@ pub(crate) struct Subscription {
     /// Another one for each beginning, and none twice in one session's life.
     pub(crate) ticket: u32,
     pub(crate) by: By,
+    /// Where it began, in a log.
+    pub(crate) began: Option<Box<Position>>,
     /// What the policy said beyond yes.
     pub(crate) terms: Option<Box<Terms>>,
 }
@@ -69,20 +92,27 @@ pub(crate) enum Leaving {
 pub(super) struct OnItsWay {
     pub(super) ticket: u32,
     pub(super) subject: Subject,
-    /// It is not to be, and why.
-    pub(super) ended: Option<ErrorCode>,
+    /// It depends on the policy.
+    pub(super) is_asked: bool,
+    /// It is not to be, and why, and whether it may be asked for again.
+    pub(super) ended: Option<(ErrorCode, bool)>,
+}
+
+impl Subscription {
+    fn as_away(&self) -> Away {
+        let after = self.began.as_deref().copied();
+        Away { subject: self.subject.clone(), by: self.by, after }
+    }
 }
 
 impl Leaving {
     /// Whether a client whose connection ended like this may come back.
     pub(crate) fn of(reason: &CloseReason) -> Self {
         match reason.kind {
-            CloseKind::Lost
-            | CloseKind::PongTimeout
-            | CloseKind::SlowConsumer
-            | CloseKind::Draining
-            | CloseKind::Restart
-            | CloseKind::Internal => Self::Lost,
+            // Its page may be loaded again; it may have a new token.
+            CloseKind::Lost | CloseKind::Away | CloseKind::Internal | CloseKind::TokenExpired => Self::Lost,
+            // Come back later; come back now.
+            kind if kind.code() >= 4100 => Self::Lost,
             _ => Self::Left,
         }
     }
@@ -104,11 +134,18 @@ impl Table {
         self.subscriptions.len()
     }
 
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Subscription> {
+        self.subscriptions.iter_mut()
+    }
+
     pub(super) fn iter(&self) -> impl Iterator<Item = &Subscription> {
         self.subscriptions.iter()
     }
 
     pub(super) fn get(&self, name: &str) -> Option<&Subscription> {
+        if self.is_closed {
+            return None;
+        }
         self.subscriptions.iter().find(|held| held.subject.as_str() == name)
     }
 
@@ -122,6 +159,9 @@ impl Table {
     }
 
     pub(super) fn take(&mut self, name: &str) -> Option<Subscription> {
+        if self.is_closed {
+            return None;
+        }
         let index = self.subscriptions.iter().position(|held| held.subject.as_str() == name)?;
         Some(self.subscriptions.swap_remove(index))
     }
@@ -129,6 +169,9 @@ impl Table {
     /// Takes out what a test finds.
     pub(super) fn take_where(&mut self, is: impl Fn(&Subscription) -> bool) -> Vec<Subscription> {
         let mut taken = Vec::new();
+        if self.is_closed {
+            return taken;
+        }
         let mut index = 0;
         while let Some(held) = self.subscriptions.get(index) {
             if is(held) {
@@ -140,6 +183,49 @@ impl Table {
         taken
     }
 
+    /// The same where the policy has been asked, or is being asked: a client may ask again.
+    pub(super) fn forestall_asked(&mut self) {
+        let beginning = self.rare.iter_mut().flat_map(|rare| &mut rare.beginning);
+        for begun in beginning.filter(|begun| begun.ended.is_none() && begun.is_asked) {
+            begun.ended = Some((ErrorCode::Revoked, true));
+        }
+    }
+
+    /// What is about to be added.
+    pub(super) fn beginning(&self) -> &[OnItsWay] {
+        self.rare.as_ref().map_or(&[], |rare| &rare.beginning)
+    }
+
+    /// What of an earlier connection is to be taken up.
+    pub(super) fn waiting(&self) -> &[Away] {
+        self.rare.as_ref().map_or(&[], |rare| &rare.waiting)
+    }
+
+    /// What an earlier connection had is there again, or is not to be.
+    pub(super) fn taken_up(&mut self, name: &str) {
+        if let Some(rare) = &mut self.rare {
+            rare.waiting.retain(|away| away.subject.as_str() != name);
+        }
+        self.tidy();
+    }
+
+    pub(super) fn rare(&mut self) -> &mut Rare {
+        self.rare.get_or_insert_default()
+    }
+
+    /// Lets go of what is not needed any more.
+    pub(super) fn tidy(&mut self) {
+        let is_needed = |rare: &Rare| {
+            !rare.beginning.is_empty()
+                || !rare.waiting.is_empty()
+                || rare.look_at.is_some()
+                || rare.notice_at.is_some()
+        };
+        if !self.rare.as_deref().is_some_and(is_needed) {
+            self.rare = None;
+        }
+    }
+
     /// Notes what the policy says of it now.
     pub(super) fn renew(&mut self, ticket: u32, grant: Grant) {
         if let Some(held) = self.subscriptions.iter_mut().find(|held| held.ticket == ticket) {
@@ -148,19 +234,22 @@ impl Table {
     }
 
     /// Ends those on their way that a test finds, and says how many.
-    pub(super) fn forestall(&mut self, code: ErrorCode, is: impl Fn(&Subject) -> bool) -> usize {
-        let found = self.beginning.iter_mut().filter(|begun| begun.ended.is_none() && is(&begun.subject));
-        found.map(|begun| begun.ended = Some(code)).count()
+    pub(super) fn forestall(&mut self, code: ErrorCode, retry: bool, is: impl Fn(&Subject) -> bool) -> usize {
+        let Some(rare) = &mut self.rare else { return 0 };
+        // What an earlier connection had goes the same way.
+        rare.waiting.retain(|away| !is(&away.subject));
+        let found = rare.beginning.iter_mut().filter(|begun| begun.ended.is_none() && is(&begun.subject));
+        found.map(|begun| begun.ended = Some((code, retry))).count()
     }
 }
 
 impl Held {
     /// Lets a subscription that was taken out of the table go; its shard hands the frame over when nothing of the topic can
     /// follow any more.
-    pub(super) fn release(&self, seat: &Seat, gone: Subscription, last: Option<Bytes>, how: Leaving) {
+    pub(super) fn release(&self, seat: &Seat, gone: &Subscription, last: Option<Bytes>, how: Leaving) {
         let op = Op::Remove { client: seat.client(), subscription: gone.id, reply: last };
         seat.broker.inboxes[seat.shard].send(op);
-        self.tell_left(seat, &gone, how);
+        self.tell_left(seat, gone, how);
     }
 
     /// Presence hears of subscriptions by name.
@@ -178,13 +267,18 @@ impl Held {
         }
     }
 
-    /// Ends everything.
-    pub(super) fn close(&mut self, seat: &Seat, how: Leaving) {
+    /// Ends everything, and says what there was.
+    pub(super) fn close(&mut self, seat: &Seat, how: Leaving) -> Vec<Away> {
+        let mut away = self.table.waiting().to_vec();
+        self.table.forestall(ErrorCode::Kicked, true, |_| true);
         self.table.is_closed = true;
-        self.table.forestall(ErrorCode::Kicked, |_| true);
-        for gone in std::mem::take(&mut self.table.subscriptions) {
+        self.stop_clock(seat);
+        for gone in &self.table.subscriptions {
             self.release(seat, gone, None, how);
         }
+        // Hooks may still ask what there was.
+        away.extend(self.table.subscriptions.iter().map(Subscription::as_away));
+        away
     }
 }
 
@@ -195,7 +289,13 @@ impl Held {
 pub(crate) trait Attendance: Send + Sync + 'static {
     /// A subscription has been given to its shard. One that was subscribed already begins anew without having left, so that
     /// its terms may be others.
-    fn joined(&self, seat: &Seat, user: Option<&Arc<str>>, topic: &crate::topic::TopicName, held: &Subscription);
+    fn joined(
+        &self,
+        seat: &Seat,
+        user: Option<&Arc<str>>,
+        topic: &crate::topic::TopicName,
+        held: &Subscription,
+    );
 
     /// A subscription has ended: nothing of the topic will be offered to the client.
     fn left(
