@@ -130,10 +130,7 @@ impl Cluster {
     }
 
     /// What keeps the node among the others, until it is dropped. Nothing for one that is alone.
-    pub(crate) fn tasks(
-        broker: &Arc<Inner>,
-        backend: &Arc<dyn Backend>,
-    ) -> Vec<tokio::task::JoinHandle<()>> {
+    pub(crate) fn tasks(broker: &Arc<Inner>, backend: &Arc<dyn Backend>) -> Vec<tokio::task::JoinHandle<()>> {
         if broker.cluster.outgoing.is_alone() {
             return Vec::new();
         }
@@ -162,7 +159,11 @@ impl Cluster {
     }
 
     /// Hears the parcels of a [kind](parcels).
-    pub(crate) fn on_parcel(&self, kind: u8, hear: impl Fn(&Arc<Inner>, NodeId, Bytes) + Send + Sync + 'static) {
+    pub(crate) fn on_parcel(
+        &self,
+        kind: u8,
+        hear: impl Fn(&Arc<Inner>, NodeId, Bytes) + Send + Sync + 'static,
+    ) {
         self.handlers.write().parcels.insert(kind, Arc::new(hear));
     }
 
