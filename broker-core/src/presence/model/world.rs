@@ -1,0 +1,537 @@
+//! Nodes, the links between them, and what befalls both.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use tokio::time::Instant;
+
+use super::{
+    super::{
+        PresenceConfig,
+        replica::{Effect, Replica},
+        room::Info,
+    },
+    truth::{Place, Truth},
+    watcher::Watcher,
+};
+use crate::{backend::NodeId, session::ClientId, topic::TopicName};
+
+const TOPICS: usize = 3;
+const BEAT: Duration = Duration::from_secs(2);
+const BOUND: Duration = Duration::from_secs(7);
+const GRACE: Duration = Duration::from_secs(5);
+
+/// What repairing may take: a node is seen to be away, clients lost with it have had their grace, a question is asked again.
+const SETTLED: Duration = Duration::from_secs(7 + 5 + 2 + 9);
+
+/// How long it may take, where nothing is lost, until everybody knows something.
+const KNOWN: Duration = Duration::from_secs(3);
+
+enum Packet {
+    Beat(u64),
+    Frame(Bytes),
+    Goodbye,
+}
+
+struct Node {
+    name: NodeId,
+    replica: Replica,
+    /// When each other node was heard last.
+    heard: BTreeMap<usize, Instant>,
+    beat_at: Instant,
+    watchers: BTreeMap<usize, Vec<Watcher>>,
+}
+
+pub(super) struct World {
+    rng: fastrand::Rng,
+    now: Instant,
+    nodes: BTreeMap<usize, Node>,
+    links: BTreeMap<(usize, usize), VecDeque<(Instant, Packet)>>,
+    /// Pairs that do not hear each other.
+    cuts: Vec<(usize, usize)>,
+    truth: Truth,
+    topics: Vec<TopicName>,
+    config: PresenceConfig,
+    /// Nothing is lost in this life, nobody dies, and all is quick.
+    is_calm: bool,
+    has_faults: bool,
+    next_node: usize,
+    next_client: u64,
+    stamp: u64,
+}
+
+impl World {
+    pub(super) fn new(seed: u64) -> Self {
+        let mut rng = fastrand::Rng::with_seed(seed);
+        let listed = if rng.bool() { 1000 } else { rng.usize(2..8) };
+        let mut world = Self {
+            is_calm: rng.u8(..4) == 0,
+            has_faults: true,
+            now: Instant::now(),
+            nodes: BTreeMap::new(),
+            links: BTreeMap::new(),
+            cuts: Vec::new(),
+            truth: Truth::default(),
+            topics: (0..TOPICS).filter_map(|n| TopicName::new(format!("room.{n}")).ok()).collect(),
+            config: PresenceConfig::new().grace(GRACE).listed_members(listed).snapshot_members(1000),
+            next_node: 0,
+            next_client: 1,
+            stamp: 1_000,
+            rng,
+        };
+        for _ in 0..world.rng.usize(1..5) {
+            world.start();
+        }
+        world
+    }
+
+    pub(super) fn run(&mut self) {
+        for _ in 0..self.rng.usize(50..200) {
+            let longest = [20, 300, 1500][self.rng.usize(..3)];
+            let pause = Duration::from_millis(self.rng.u64(..longest));
+            self.pass(pause);
+            self.act();
+        }
+    }
+
+    /// The faults end.
+    pub(super) fn heal(&mut self) {
+        self.has_faults = false;
+        self.cuts.clear();
+        self.pass(SETTLED);
+        for node in self.nodes.keys().copied().collect::<Vec<_>>() {
+            for topic in 0..TOPICS {
+                self.serve_waiting(node, topic);
+            }
+        }
+    }
+
+    /// All that serve a topic agree with what is true, and so do all who watch.
+    pub(super) fn check(&self) {
+        for (index, node) in &self.nodes {
+            for (number, topic) in self.topics.iter().enumerate() {
+                let truth = self.truth.members(number);
+                let watchers = node.watchers.get(&number).map_or(&[][..], Vec::as_slice);
+                let is_served = !watchers.is_empty()
+                    || self.truth.all().any(|(t, _, place)| t == number && place.node == *index);
+                let page = node.replica.page(topic, None, 1000);
+                assert_eq!(page.is_some(), is_served, "node {index} holds {topic} or does not");
+                let Some(page) = page else { continue };
+                let list: BTreeMap<_, _> =
+                    page.members.iter().map(|m| (m.client, super::watcher::said(m))).collect();
+                assert_eq!(list, truth, "node {index} on {topic}");
+                let users: std::collections::BTreeSet<_> =
+                    truth.values().filter_map(|(user, _)| user.as_ref()).collect();
+                assert_eq!(page.counts.users, users.len() as u64);
+                assert_eq!(page.counts.clients, truth.len() as u64);
+                for watcher in watchers {
+                    let knows = watcher.knows.as_ref().unwrap_or_else(|| panic!("a watcher waits for ever"));
+                    assert_eq!(knows.counts, page.counts, "a watcher's counts on node {index}");
+                    if let Some(list) = watcher.list() {
+                        assert_eq!(*list, truth, "a watcher on node {index} of {topic}");
+                    }
+                }
+            }
+        }
+    }
+
+    /// Everybody leaves: nothing is left of it.
+    pub(super) fn leave(&mut self) {
+        let all: Vec<_> =
+            self.truth.all().map(|(topic, client, place)| (topic, client, place.node)).collect();
+        for (topic, client, node) in all {
+            if let Some(node) = self.nodes.get_mut(&node) {
+                node.replica.leave(&self.topics[topic], client, self.now);
+            }
+            self.truth.remove(topic, client, self.now);
+        }
+        for node in self.nodes.values_mut() {
+            for (topic, watchers) in std::mem::take(&mut node.watchers) {
+                watchers.iter().for_each(|_| node.replica.unwatch(&self.topics[topic], self.now));
+            }
+        }
+        self.pass(SETTLED);
+        for node in self.nodes.values() {
+            let [rooms, peers, outgoing, questions, timers] = node.replica.sizes();
+            assert_eq!((rooms, outgoing, questions, timers), (0, 0, 0, 0));
+            assert_eq!(peers, self.nodes.len() - 1);
+        }
+    }
+
+    fn start(&mut self) {
+        let index = self.next_node;
+        self.next_node += 1;
+        let name = NodeId::new(1 + index as u64);
+        let beat_at = self.now + Duration::from_millis(self.rng.u64(0..500));
+        let replica = Replica::new(name, false);
+        let node = Node { name, replica, heard: BTreeMap::new(), beat_at, watchers: BTreeMap::new() };
+        self.nodes.insert(index, node);
+    }
+
+    fn any_node(&mut self) -> Option<usize> {
+        let nodes: Vec<_> = self.nodes.keys().copied().collect();
+        self.rng.choice(nodes)
+    }
+
+    fn any_client(&mut self) -> Option<(usize, ClientId, Place)> {
+        let all: Vec<_> = self.truth.all().map(|(t, c, p)| (t, c, p.clone())).collect();
+        self.rng.choice(all)
+    }
+
+    fn act(&mut self) {
+        self.truth.lapse(self.now);
+        self.stamp += 1;
+        match self.rng.u8(..100) {
+            0..25 => self.join(),
+            25..35 => self.leave_one(),
+            35..45 => self.lose_one(),
+            45..57 => self.resume_one(),
+            57..65 => self.update_one(),
+            65..75 => self.watch(),
+            75..79 => self.unwatch(),
+            79..84 => self.overflow(),
+            84..86 => self.ask(),
+            86..88 if self.nodes.len() < 5 => self.start(),
+            88..90 => self.stop(),
+            90..93 if !self.is_calm => self.crash(),
+            93..97 if !self.is_calm => self.cut(),
+            97..100 => self.mend(),
+            _ => {}
+        }
+    }
+
+    fn info(&mut self, client: ClientId) -> (Option<String>, Option<String>) {
+        let user = (client.value() % 3 != 0).then(|| format!("user{}", client.value() % 4));
+        let meta = self.rng.bool().then(|| self.rng.u8(..).to_string());
+        (user, meta)
+    }
+
+    fn put(&mut self, node: usize, topic: usize, client: ClientId, said: (Option<String>, Option<String>)) {
+        let (user, meta) = said;
+        let info = Info { user: user.as_deref().map(Into::into), meta: meta.as_deref().map(Into::into) };
+        if let Some(there) = self.nodes.get_mut(&node) {
+            there.replica.join(&self.topics[topic], self.config, client, info, self.stamp, self.now);
+            let place = Place { node, user, meta, lost_until: None };
+            self.truth.put(topic, client, place, self.now);
+        }
+        self.work(node);
+    }
+
+    fn join(&mut self) {
+        let Some(node) = self.any_node() else { return };
+        let client = ClientId::new(self.next_client);
+        self.next_client += 1;
+        let topic = self.rng.usize(..TOPICS);
+        let said = self.info(client);
+        self.put(node, topic, client, said);
+    }
+
+    fn leave_one(&mut self) {
+        let Some((topic, client, place)) = self.any_client().filter(|(.., p)| p.lost_until.is_none()) else {
+            return;
+        };
+        if let Some(node) = self.nodes.get_mut(&place.node) {
+            node.replica.leave(&self.topics[topic], client, self.now);
+        }
+        self.truth.remove(topic, client, self.now);
+        self.work(place.node);
+    }
+
+    fn lose_one(&mut self) {
+        let Some((topic, client, place)) = self.any_client() else { return };
+        self.lose(topic, client, place);
+    }
+
+    fn lose(&mut self, topic: usize, client: ClientId, mut place: Place) {
+        if place.lost_until.is_some() {
+            return;
+        }
+        if let Some(node) = self.nodes.get_mut(&place.node) {
+            node.replica.lose(&self.topics[topic], client, self.now);
+        }
+        let node = place.node;
+        place.lost_until = Some(self.now + GRACE);
+        self.truth.put(topic, client, place, self.now);
+        self.work(node);
+    }
+
+    /// A client comes back, on any node, in time; or moves without having been seen to be lost.
+    fn resume_one(&mut self) {
+        let (Some((topic, client, place)), Some(node)) = (self.any_client(), self.any_node()) else { return };
+        if place.lost_until.is_some_and(|until| until < self.now + Duration::from_millis(300)) {
+            return;
+        }
+        self.lose(topic, client, place.clone());
+        let said = if self.rng.bool() { (place.user, place.meta) } else { self.info(client) };
+        self.put(node, topic, client, said);
+    }
+
+    fn update_one(&mut self) {
+        let Some((topic, client, place)) = self.any_client().filter(|(.., p)| p.lost_until.is_none()) else {
+            return;
+        };
+        let said = self.info(client);
+        self.put(place.node, topic, client, said);
+    }
+
+    fn watch(&mut self) {
+        let Some(index) = self.any_node() else { return };
+        let topic = self.rng.usize(..TOPICS);
+        if let Some(node) = self.nodes.get_mut(&index) {
+            node.replica.watch(&self.topics[topic], self.config, self.now);
+            node.watchers.entry(topic).or_default().push(Watcher::default());
+        }
+        self.work(index);
+        self.serve_waiting(index, topic);
+    }
+
+    fn unwatch(&mut self) {
+        let Some(index) = self.any_node() else { return };
+        let topic = self.rng.usize(..TOPICS);
+        if let Some(node) = self.nodes.get_mut(&index)
+            && node.watchers.get_mut(&topic).and_then(Vec::pop).is_some()
+        {
+            node.replica.unwatch(&self.topics[topic], self.now);
+        }
+    }
+
+    /// A watcher has not read for too long: it needs a fresh snapshot, and may wait for it.
+    fn overflow(&mut self) {
+        let Some(index) = self.any_node() else { return };
+        let topic = self.rng.usize(..TOPICS);
+        let node = self.nodes.get_mut(&index);
+        if let Some(watcher) = node.and_then(|node| node.watchers.get_mut(&topic)?.last_mut()) {
+            watcher.knows = None;
+        }
+        if self.rng.bool() {
+            self.serve_waiting(index, topic);
+        }
+    }
+
+    fn ask(&mut self) {
+        let Some(index) = self.any_node() else { return };
+        let topic = self.rng.usize(..TOPICS);
+        if let Some(node) = self.nodes.get_mut(&index) {
+            node.replica.hold(&self.topics[topic], self.config, self.now);
+        }
+        self.work(index);
+    }
+
+    /// A node dies without a word, and its clients with it.
+    fn crash(&mut self) {
+        let Some(index) = self.any_node().filter(|_| self.nodes.len() > 1) else { return };
+        self.nodes.remove(&index);
+        let dead: Vec<_> =
+            self.truth.all().filter(|(.., p)| p.node == index).map(|(t, c, _)| (t, c)).collect();
+        for (topic, client) in dead {
+            self.truth.remove(topic, client, self.now);
+        }
+    }
+
+    /// A node stops in good order: its clients come back elsewhere, or do not.
+    fn stop(&mut self) {
+        let Some(index) = self.any_node().filter(|_| self.nodes.len() > 1) else { return };
+        if let Some(node) = self.nodes.get_mut(&index) {
+            node.replica.goodbye();
+        }
+        self.work(index);
+        let others: Vec<_> = self.nodes.keys().copied().filter(|other| *other != index).collect();
+        for other in &others {
+            self.send(index, *other, Packet::Goodbye);
+        }
+        self.nodes.remove(&index);
+        let mut clients = Vec::new();
+        let until = self.now + GRACE;
+        for (topic, client, place) in self.truth.mut_all().filter(|(.., place)| place.node == index) {
+            place.lost_until = Some(place.lost_until.map_or(until, |held| held.max(until)));
+            clients.push((topic, client, place.user.clone(), place.meta.clone()));
+        }
+        for (topic, client, user, meta) in clients {
+            if self.rng.bool()
+                && let Some(node) = self.rng.choice(&others).copied()
+            {
+                self.put(node, topic, client, (user, meta));
+            }
+        }
+    }
+
+    fn cut(&mut self) {
+        let (Some(a), Some(b)) = (self.any_node(), self.any_node()) else { return };
+        self.cuts.push((a, b));
+        if self.rng.bool() {
+            self.cuts.push((b, a));
+        }
+    }
+
+    fn mend(&mut self) {
+        if !self.cuts.is_empty() {
+            let index = self.rng.usize(..self.cuts.len());
+            self.cuts.swap_remove(index);
+        }
+    }
+
+    fn send(&mut self, from: usize, to: usize, packet: Packet) {
+        let is_troubled = self.has_faults && !self.is_calm;
+        let is_lost = is_troubled && (self.cuts.contains(&(from, to)) || self.rng.u8(..20) == 0);
+        if is_lost {
+            return;
+        }
+        let slowest = if is_troubled { [5, 100, 1500][self.rng.usize(..3)] } else { 100 };
+        let link = self.links.entry((from, to)).or_default();
+        // One node's frames are in order.
+        let earliest = link.back().map_or(self.now, |(at, _)| *at);
+        let at = (self.now + Duration::from_millis(self.rng.u64(0..slowest))).max(earliest);
+        if is_troubled && self.rng.u8(..20) == 0 {
+            let twice = match &packet {
+                Packet::Frame(frame) => Packet::Frame(frame.clone()),
+                Packet::Beat(number) => Packet::Beat(*number),
+                Packet::Goodbye => Packet::Goodbye,
+            };
+            link.push_back((at, twice));
+        }
+        link.push_back((at, packet));
+    }
+
+    /// Lets time pass.
+    fn pass(&mut self, time: Duration) {
+        let until = self.now + time;
+        while let Some(next) = self.next_event().filter(|next| *next <= until) {
+            self.now = self.now.max(next);
+            self.step();
+        }
+        self.now = until;
+        self.truth.lapse(self.now);
+    }
+
+    fn next_event(&self) -> Option<Instant> {
+        let packets = self.links.values().filter_map(|link| link.front().map(|(at, _)| *at));
+        let nodes = self.nodes.values().flat_map(|node| {
+            let away = node.heard.values().map(|heard| *heard + BOUND);
+            away.chain([node.beat_at]).chain(node.replica.next_wake())
+        });
+        packets.chain(nodes).min()
+    }
+
+    fn step(&mut self) {
+        self.truth.lapse(self.now);
+        let links: Vec<_> = self.links.keys().copied().collect();
+        for link in links {
+            while let Some((_, packet)) =
+                self.links.get_mut(&link).and_then(|queue| queue.pop_front_if(|(at, _)| *at <= self.now))
+            {
+                self.arrive(link.0, link.1, packet);
+            }
+        }
+        self.links.retain(|_, queue| !queue.is_empty());
+        for index in self.nodes.keys().copied().collect::<Vec<_>>() {
+            self.tick(index);
+            self.work(index);
+        }
+    }
+
+    fn tick(&mut self, index: usize) {
+        let Some(node) = self.nodes.get_mut(&index) else { return };
+        let silent: Vec<_> =
+            node.heard.iter().filter(|(_, heard)| **heard + BOUND <= self.now).map(|(n, _)| *n).collect();
+        for other in silent {
+            node.heard.remove(&other);
+            node.replica.node_away(NodeId::new(1 + other as u64), self.now);
+        }
+        if node.beat_at <= self.now {
+            node.beat_at = self.now + BEAT;
+            let number = node.replica.sent();
+            let others: Vec<_> = self.nodes.keys().copied().filter(|other| *other != index).collect();
+            for other in others {
+                self.send(index, other, Packet::Beat(number));
+            }
+        }
+    }
+
+    fn arrive(&mut self, from: usize, to: usize, packet: Packet) {
+        let Some(node) = self.nodes.get_mut(&to) else { return };
+        let name = NodeId::new(1 + from as u64);
+        if let Packet::Goodbye = packet {
+            node.heard.remove(&from);
+            node.replica.node_away(name, self.now);
+        } else {
+            if node.heard.insert(from, self.now).is_none() {
+                node.replica.node_up(name, self.now);
+            }
+            match packet {
+                Packet::Beat(number) => node.replica.heartbeat(name, number, self.now),
+                Packet::Frame(frame) => {
+                    assert!(frame.len() <= 64 << 10);
+                    node.replica.receive(name, frame, self.now).unwrap_or_else(|error| panic!("{error}"));
+                }
+                Packet::Goodbye => {}
+            }
+        }
+        self.work(to);
+    }
+
+    /// Does what a node's replica asks for.
+    fn work(&mut self, index: usize) {
+        loop {
+            let Some(node) = self.nodes.get_mut(&index) else { return };
+            let effects = node.replica.poll(self.now);
+            if effects.is_empty() {
+                return;
+            }
+            for effect in effects {
+                match effect {
+                    Effect::Send(None, frame) => {
+                        let others: Vec<_> =
+                            self.nodes.keys().copied().filter(|other| *other != index).collect();
+                        for other in others {
+                            self.send(index, other, Packet::Frame(frame.clone()));
+                        }
+                    }
+                    Effect::Send(Some(to), frame) => {
+                        self.send(index, to.value() as usize - 1, Packet::Frame(frame));
+                    }
+                    Effect::Tell(topic) => self.tell(index, &topic),
+                    Effect::Ready(topic) => {
+                        let topic = self.topics.iter().position(|name| *name == topic);
+                        self.serve_waiting(index, topic.unwrap_or_else(|| panic!("an unknown topic")));
+                    }
+                }
+            }
+        }
+    }
+
+    fn tell(&mut self, index: usize, topic: &TopicName) {
+        let number = self.topics.iter().position(|name| name == topic).unwrap_or_default();
+        let Some(node) = self.nodes.get_mut(&index) else { return };
+        let Some((at, before, event)) = node.replica.take_event(topic, self.now) else { return };
+        let mut left = Vec::new();
+        for watcher in node.watchers.get_mut(&number).into_iter().flatten() {
+            left.extend(watcher.hear(at, before, &event));
+        }
+        if self.is_calm {
+            for client in left {
+                // Of a node that has stopped not everybody knows whom it had: who began to serve the topic since does not.
+                let place = self.truth.get(number, client);
+                let is_there = place.is_some_and(|place| self.nodes.contains_key(&place.node));
+                let absent = self.truth.absent_at(number, client);
+                let was_there = absent.is_none_or(|absent| absent + KNOWN < self.now);
+                assert!(
+                    !(is_there && was_there),
+                    "{client:?} has never left {topic}, node {index} at {:?}: {:?} {event:?}",
+                    self.now.duration_since(self.t0),
+                    absent.map(|a| a.duration_since(self.t0))
+                );
+            }
+        }
+    }
+
+    fn serve_waiting(&mut self, index: usize, topic: usize) {
+        let Some(node) = self.nodes.get_mut(&index) else { return };
+        let Some(snapshot) = node.replica.snapshot(&self.topics[topic]) else { return };
+        for watcher in node.watchers.get_mut(&topic).into_iter().flatten().filter(|w| w.knows.is_none()) {
+            watcher.begin(&snapshot.page, snapshot.number);
+        }
+    }
+}
