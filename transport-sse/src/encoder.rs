@@ -33,6 +33,10 @@ impl Encoder for Raw {
             frame => system(frame, out),
         }
     }
+
+    fn tells_topics(&self) -> bool {
+        false
+    }
 }
 
 /// An encoder's events, each as a chunk of HTTP/1.1 (RFC 9112, section 7.1), and the last chunk behind the last event: for who
@@ -48,6 +52,10 @@ impl<E: Encoder> Encoder for Chunked<E> {
         if matches!(frame, Frame::Close(_)) && !event.is_empty() {
             out.put_slice(chunk::LAST);
         }
+    }
+
+    fn tells_topics(&self) -> bool {
+        self.0.tells_topics()
     }
 }
 

@@ -49,6 +49,10 @@ impl Encoder for Plain {
             _ => {}
         }
     }
+
+    fn tells_topics(&self) -> bool {
+        false
+    }
 }
 
 /// A frame of v1 behind its WebSocket header.

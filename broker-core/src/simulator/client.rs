@@ -59,13 +59,14 @@ impl Client {
         outbox: Outbox,
         socket: Option<Arc<Socket>>,
         table: Arc<Table>,
+        view: View,
     ) -> Self {
         let mail = Rc::new(RefCell::new(Mail::default()));
         if let Some(socket) = &socket {
             outbox.attach(socket.clone());
         }
         Self {
-            view: View::new(outbox.client()),
+            view,
             has_connected: false,
             outbox,
             socket,

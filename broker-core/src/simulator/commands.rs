@@ -42,8 +42,7 @@ impl World {
             ),
             7..9 => {
                 let (payload, mut sending) = self.message();
-                let topics = sending.topics.iter().map(|&name| name.to_owned()).collect();
-                let mut publish = PublishCommand::to_topics(topics, payload);
+                let mut publish = PublishCommand::to_topics(sending.names(), payload);
                 publish.key = sending.sent.key.map(|key| key.to_string());
                 publish.echo = self.rng.bool();
                 let client = self.clients[at].view.client;

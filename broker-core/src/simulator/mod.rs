@@ -23,6 +23,7 @@ macro_rules! note {
 mod by_pattern;
 mod client;
 mod commands;
+mod direct;
 mod faults;
 mod frames;
 mod nodes;

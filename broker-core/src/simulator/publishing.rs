@@ -10,6 +10,7 @@ use futures_util::FutureExt;
 use tokio::time::Instant;
 
 use super::{
+    direct::{Addressed, USERS},
     frames::Flag,
     reader::Reader,
     truth::Sent,
@@ -31,7 +32,16 @@ pub(super) struct Publisher {
 /// A message that is on its way to be accepted.
 pub(super) struct Sending {
     pub(super) topics: Vec<&'static str>,
+    /// Addresses.
+    pub(super) to: Vec<String>,
     pub(super) sent: Sent,
+}
+
+impl Sending {
+    /// All that it is published to.
+    pub(super) fn names(&self) -> Vec<String> {
+        self.topics.iter().map(|&name| name.to_owned()).chain(self.to.iter().cloned()).collect()
+    }
 }
 
 impl World {
@@ -58,16 +68,32 @@ impl World {
             topics.extend(TOPICS[..3].iter().filter(|name| **name != first));
             topics.truncate(self.rng.usize(2..=3));
         }
+        let to = self.addresses(&mut topics);
         let key = (self.rng.u8(..3) > 0).then(|| self.rng.u8(..3));
         let sent = Sent {
             uid: self.next_uid,
             key,
             except,
-            several: topics.len() > 1,
+            several: topics.len() + to.len() > 1,
             weight: length + usize::from(key.is_some()),
             at: Instant::now(),
         };
-        (Payload::binary(bytes), Sending { topics, sent })
+        (Payload::binary(bytes), Sending { topics, to, sent })
+    }
+
+    /// Sometimes addresses, beside ephemeral topics or in their place.
+    fn addresses(&mut self, topics: &mut Vec<&'static str>) -> Vec<String> {
+        if self.rng.u8(..4) > 0 {
+            return Vec::new();
+        }
+        topics.retain(|name| name.starts_with('e'));
+        topics.truncate(self.rng.usize(..=1));
+        let users = USERS.map(|user| format!("$user.{user}"));
+        let clients = self.clients.iter().map(|client| format!("$client.{}", client.view.client));
+        let mut all: Vec<_> = clients.chain(users).chain(["$all".to_owned()]).collect();
+        self.rng.shuffle(&mut all);
+        all.truncate(self.rng.usize(1..=2));
+        all
     }
 
     pub(super) fn publish(&mut self) {
@@ -75,12 +101,13 @@ impl World {
             return self.poll_publisher(false);
         }
         let (payload, sending) = self.message();
-        let mut publish = self.broker.publish(sending.topics[0], payload);
+        let names = sending.names();
+        let mut publish = self.broker.publish(names[0].as_str(), payload);
         if let Some(key) = sending.sent.key {
             publish = publish.key(key.to_string());
         }
         publish = sending.sent.except.iter().fold(publish, |publish, client| publish.except(*client));
-        publish = sending.topics[1..].iter().fold(publish, |publish, topic| publish.also(*topic));
+        publish = names[1..].iter().fold(publish, |publish, topic| publish.also(topic.as_str()));
         let future: Publishing = if self.rng.bool() {
             Box::pin(async move { publish.await.map(drop) })
         } else {
@@ -126,7 +153,13 @@ impl World {
     }
 
     pub(super) fn accept(&mut self, sending: Sending) {
-        note!(self, "accepted on {:?}: {:?}", sending.topics, sending.sent);
+        note!(self, "accepted on {:?}: {:?}", sending.names(), sending.sent);
+        if !sending.to.is_empty() {
+            let Sent { uid, ref except, .. } = sending.sent;
+            let by_topics = !sending.topics.is_empty();
+            let addressed = Addressed { uid, to: sending.to, except: except.clone(), by_topics };
+            self.truth.addressed.push(addressed);
+        }
         for name in sending.topics {
             let index = self.truth.index(name);
             let sent = Sent { at: Instant::now(), ..sending.sent.clone() };

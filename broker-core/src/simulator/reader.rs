@@ -90,7 +90,7 @@ impl Reader {
             let logged = subscription.outcome().position.is_some();
             begun.conflates = self.policy.map(|policy| policy == OverflowPolicy::ConflateByKey);
             begun.resyncs = self.policy.map(|policy| policy == OverflowPolicy::Resync && logged);
-            let mut view = View::new(subscription.client());
+            let mut view = View::new(subscription.client(), None);
             view.subscribed(truth, self.name, &begun, subscription.outcome(), false);
             self.view = Some(view);
             self.state = State::Subscribed(subscription);

@@ -4,6 +4,7 @@ use std::{collections::HashMap, time::Duration};
 
 use tokio::time::Instant;
 
+use super::direct::Addressed;
 use crate::{message::Epoch, session::ClientId};
 
 /// One topic of a world.
@@ -43,6 +44,8 @@ pub(super) struct Sent {
 #[derive(Default)]
 pub(super) struct Truth {
     pub(super) topics: Vec<Topic>,
+    /// In the order in which they were accepted.
+    pub(super) addressed: Vec<Addressed>,
     places: HashMap<(u64, usize), usize>,
 }
 

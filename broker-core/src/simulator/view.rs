@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use super::{
+    direct::DirectTrack,
     frames::{Seen, SeenReply},
     track::{Begun, PatternTrack, Track},
     truth::Truth,
@@ -25,6 +26,8 @@ pub(super) struct View {
     instances: u64,
     pub(super) messages: u64,
     pub(super) closed: Option<u16>,
+    /// What is for the connection itself, where it is one.
+    direct: Option<DirectTrack>,
     /// The last position of each topic, as a client remembers it.
     pub(super) positions: BTreeMap<String, Position>,
 }
@@ -47,9 +50,10 @@ pub(super) enum Request {
 }
 
 impl View {
-    pub(super) fn new(client: ClientId) -> Self {
+    pub(super) fn new(client: ClientId, direct: Option<DirectTrack>) -> Self {
         Self {
             client,
+            direct,
             requests: HashMap::new(),
             exact: BTreeMap::new(),
             patterns: BTreeMap::new(),
@@ -95,9 +99,10 @@ impl View {
     }
 
     pub(super) fn gap(&mut self, truth: &Truth, subject: &str, gap: &Gap) {
-        match self.patterns.get_mut(subject) {
-            Some(track) => track.gap(gap),
-            None => self.track(subject, "a gap").gap(truth, gap),
+        match (self.patterns.get_mut(subject), &mut self.direct) {
+            (Some(track), _) => track.gap(gap),
+            (None, Some(direct)) if subject == "$direct" => direct.gap(gap),
+            _ => self.track(subject, "a gap").gap(truth, gap),
         }
     }
 
@@ -107,6 +112,11 @@ impl View {
 
     pub(super) fn message(&mut self, truth: &Truth, name: &str, uid: u64, place: Option<LogPlace>) {
         self.messages += 1;
+        if name.starts_with('$') {
+            assert!(self.brought.insert((uid, false), 0).is_none(), "{uid} for {name} comes twice");
+            let direct = self.direct.as_mut().unwrap_or_else(|| panic!("{name} is no connection"));
+            return direct.message(truth, name, uid);
+        }
         let at = truth.place(uid, name);
         let sent = &truth.topic(name).sent[at];
         assert!(!sent.except.contains(&self.client), "{name} {at} is hidden from this client");
@@ -207,6 +217,9 @@ impl View {
 
     pub(super) fn end(&mut self, truth: &Truth) {
         assert!(self.requests.is_empty(), "never answered: {:?}", self.requests);
+        if let Some(direct) = &mut self.direct {
+            direct.end(truth);
+        }
         for track in self.exact.values_mut() {
             track.end(truth);
         }

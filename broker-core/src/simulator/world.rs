@@ -6,11 +6,13 @@ use async_trait::async_trait;
 
 use super::{
     client::Client,
+    direct::{DirectTrack, USERS},
     frames::{Socket, Table},
     publishing::{Publisher, Sending},
     reader::Reader,
     shards::Shards,
     truth::{Retains, Topic, Truth},
+    view::View,
 };
 use crate::{
     Broker,
@@ -53,8 +55,9 @@ struct Hesitant(u8);
 
 #[async_trait]
 impl Policy for Hesitant {
-    async fn connect(&self, _: &Handshake) -> Result<Admission, Refusal> {
-        Ok(Admission::Accept(Identity::anonymous()))
+    async fn connect(&self, handshake: &Handshake) -> Result<Admission, Refusal> {
+        let user = handshake.credential().map(Identity::user);
+        Ok(Admission::Accept(user.unwrap_or_else(Identity::anonymous)))
     }
 
     fn authorize<'a>(&'a self, _: &'a Identity, _: Action<'a>) -> Verdict<'a> {
@@ -167,11 +170,16 @@ impl World {
             return;
         }
         let (format, table) = self.formats[self.rng.usize(..2)].clone();
-        let connected = self.broker.connect(Handshake::new("sim"), &format).await;
+        let user = pick(&mut self.rng, &[None, Some(USERS[0]), Some(USERS[1])]);
+        let handshake = Handshake::new("sim");
+        let handshake = user.map_or(handshake.clone(), |user| handshake.with_token(user));
+        let connected = self.broker.connect(handshake, &format).await;
         let (session, outbox) = connected.unwrap_or_else(|error| panic!("{error}"));
         let socket = (self.rng.u8(..3) > 0).then(Arc::<Socket>::default);
         note!(self, "{} connects, socket: {}", outbox.client(), socket.is_some());
-        self.clients.push(Client::new(session, outbox, socket, table));
+        let client = outbox.client();
+        let view = View::new(client, Some(DirectTrack::new(client, user, &self.truth)));
+        self.clients.push(Client::new(session, outbox, socket, table, view));
     }
 
     fn poll_outbox(&mut self) {
