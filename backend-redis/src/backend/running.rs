@@ -3,7 +3,7 @@
 use std::sync::{Arc, atomic::AtomicU64};
 
 use fanfare_core::{
-    backend::{BackendErrorKind, Ingress},
+    backend::{BackendErrorKind, Ingress, blocks::Inbox},
     topic::TopicName,
 };
 use parking_lot::Mutex;
@@ -19,7 +19,7 @@ use crate::{
     error::Trouble,
     keep::{Health, Node, Servers, lost, within},
     log,
-    receive::{Interests, Lanes, Pushed},
+    receive::{Interests, Pushed},
     settings::Topology,
     wire::{Expect, Packed, Retry, value},
 };
@@ -37,22 +37,21 @@ impl Running {
     pub(super) fn launch(backend: &RedisBackend, ingress: Ingress) -> Arc<Self> {
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
         let interests = Arc::new(Interests::new(backend.names.clone()));
-        let lanes = Lanes::new(ingress.clone(), tasks.clone(), stop.clone());
+        let inbox = Arc::new(Inbox::new(ingress));
         let node = Arc::new(Node {
-            id: ingress.node(),
+            id: inbox.node(),
             settings: backend.settings.clone(),
             names: backend.names.clone(),
             scripts: backend.scripts.clone(),
-            health: Health::new(ingress.clone(), lanes.clone(), backend.state.clone()),
+            health: Health::new(inbox.clone(), backend.state.clone()),
             pushed: Pushed::new(
                 matches!(backend.settings.topology, Topology::Cluster(_)),
                 backend.names.clone(),
-                ingress,
                 interests.clone(),
-                lanes.clone(),
+                inbox.clone(),
             ),
             interests,
-            lanes,
+            inbox,
             probes: AtomicU64::new(0),
             runs: Mutex::default(),
         });
@@ -68,6 +67,7 @@ impl Running {
         self.stop.cancel();
         self.tasks.close();
         self.tasks.wait().await;
+        self.node.inbox.end().await;
         for peer in self.servers.peers() {
             for queue in [&peer.commands, &peer.pushes] {
                 queue.close();
@@ -100,7 +100,7 @@ impl Running {
 async fn reopen(node: Arc<Node>, servers: Arc<Servers>) {
     loop {
         sleep(log::REOPENED_EVERY).await;
-        for (name, retention) in node.interests.wanted().topics {
+        for (name, retention) in node.interests.wanted.topics() {
             let Some(retention) = retention else { continue };
             let open = log::open(&node.scripts, &node.names, &name, &retention);
             // Another time, if not now: a log is remembered for longer than this.

@@ -55,7 +55,7 @@ impl Running {
         let node = &self.node;
         match interest {
             Interest::Topic { name, retention } => {
-                node.interests.want(interest);
+                node.interests.wanted.add(interest);
                 self.change(self.topic_channel(true), node.names.topic(name)).await?;
                 let Some(retention) = retention else { return Ok(None) };
                 let open = log::open(&node.scripts, &node.names, name, retention);
@@ -64,7 +64,7 @@ impl Running {
             }
             Interest::Pattern(pattern) => {
                 self.check_pattern()?;
-                node.interests.want(interest);
+                node.interests.wanted.add(interest);
                 self.change(Subscribing::Pattern(true), node.names.glob(pattern)).await?;
                 Ok(None)
             }

@@ -127,8 +127,8 @@ impl Servers {
     /// Subscribes anew to what is wanted in these slots, and says that something may have been lost.
     pub(super) async fn resubscribe(&self, moved: &[bool]) {
         let names = &self.node.names;
-        let wanted = self.node.interests.wanted();
-        let topics = wanted.topics.keys().map(|name| names.topic(name));
+        let wanted = self.node.interests.wanted.topics();
+        let topics = wanted.iter().map(|(name, _)| names.topic(name));
         let channels = [names.node(self.node.id), names.all()].into_iter().chain(topics);
         for channel in channels.filter(|channel| moved[usize::from(slot(channel))]) {
             let mut pause = Duration::from_millis(10);
@@ -144,7 +144,7 @@ impl Servers {
                         if let Channel::Topic(escaped) = names.channel(&channel)
                             && let Some(topic) = unescape(escaped)
                         {
-                            self.node.lanes.lost(&topic);
+                            self.node.inbox.lost(Some(&topic));
                         }
                         break;
                     }
@@ -159,7 +159,7 @@ impl Servers {
     fn is_wanted(&self, channel: &str) -> bool {
         match self.node.names.channel(channel) {
             Channel::Topic(escaped) => {
-                unescape(escaped).is_some_and(|topic| self.node.interests.wants(&topic))
+                unescape(escaped).is_some_and(|topic| self.node.interests.wanted.has_topic(&topic))
             }
             _ => true,
         }

@@ -1,13 +1,13 @@
 //! Whether the backend works: all its connections do.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
 
-use fanfare_core::backend::{BackendState, Ingress};
+use fanfare_core::backend::{BackendState, blocks::Inbox};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use super::Role;
-use crate::{error::Trouble, receive::Lanes};
+use crate::error::Trouble;
 
 /// What is known of all connections together.
 #[derive(Clone, Debug, Default)]
@@ -19,8 +19,7 @@ pub(crate) struct Status {
 
 /// Collects the state of all connections, and says it to the core.
 pub(crate) struct Health {
-    ingress: Ingress,
-    lanes: Lanes,
+    inbox: Arc<Inbox>,
     links: Mutex<Links>,
     status: watch::Sender<Status>,
     state: watch::Sender<BackendState>,
@@ -29,14 +28,12 @@ pub(crate) struct Health {
 #[derive(Default)]
 struct Links {
     up: HashMap<(u32, Role), bool>,
-    /// The core is told from the start's end on.
-    is_started: bool,
     is_over: bool,
 }
 
 impl Health {
-    pub(crate) fn new(ingress: Ingress, lanes: Lanes, state: watch::Sender<BackendState>) -> Self {
-        Self { ingress, lanes, links: Mutex::default(), status: watch::Sender::default(), state }
+    pub(crate) fn new(inbox: Arc<Inbox>, state: watch::Sender<BackendState>) -> Self {
+        Self { inbox, links: Mutex::default(), status: watch::Sender::default(), state }
     }
 
     pub(crate) fn watch(&self) -> watch::Receiver<Status> {
@@ -72,9 +69,12 @@ impl Health {
 
     /// From here on the core is told. False where the backend has gone down again.
     pub(crate) fn start(&self) -> bool {
-        let mut links = self.links.lock();
-        links.is_started = self.status.borrow().is_up;
-        links.is_started
+        let _links = self.links.lock();
+        let is_up = self.status.borrow().is_up;
+        if is_up {
+            self.inbox.begin();
+        }
+        is_up
     }
 
     /// The core is told nothing any more.
@@ -94,16 +94,12 @@ impl Health {
         if has_changed {
             self.state.send_replace(if is_up { BackendState::Up } else { BackendState::Down });
         }
-        if has_changed {
-            // What came before an outage is not given after it.
-            self.lanes.clear();
-        }
         // Told under the lock, so that the core hears changes in their order.
-        if has_changed && links.is_started && !links.is_over {
+        if has_changed && !links.is_over {
             // A core that has not heard of the outage would not look for what it missed.
-            self.ingress.state(BackendState::Down);
+            self.inbox.state(BackendState::Down);
             if is_up {
-                self.ingress.state(BackendState::Up);
+                self.inbox.state(BackendState::Up);
             }
         }
     }

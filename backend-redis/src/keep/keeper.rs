@@ -126,15 +126,15 @@ impl Servers {
 
     fn subscriptions(&self, peer: &Peer) -> Vec<Confirm> {
         let names = &self.node.names;
-        let wanted = self.node.interests.wanted();
+        let wanted = &self.node.interests.wanted;
         let what = if self.node.is_cluster() { Subscribing::Shard(true) } else { Subscribing::Channel(true) };
         let own = [names.node(self.node.id), names.all()].into_iter();
-        let channels = own.chain(wanted.topics.keys().map(|name| names.topic(name)));
+        let channels = own.chain(wanted.topics().into_iter().map(|(name, _)| names.topic(&name)));
         let owned = channels.filter(|channel| self.owns(peer, channel));
         let mut subscriptions: Vec<_> =
             owned.map(|channel| Confirm { what, channel: channel.into() }).collect();
         if self.is_first(peer) {
-            let mut globs: Vec<_> = wanted.patterns.iter().map(|pattern| names.glob(pattern)).collect();
+            let mut globs: Vec<_> = wanted.patterns().iter().map(|pattern| names.glob(pattern)).collect();
             globs.sort_unstable();
             globs.dedup();
             let pattern = |glob: String| Confirm { what: Subscribing::Pattern(true), channel: glob.into() };

@@ -10,7 +10,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use fanfare_core::backend::NodeId;
+use fanfare_core::backend::{NodeId, blocks::Inbox};
 use parking_lot::Mutex;
 use tokio::time::timeout;
 
@@ -19,7 +19,7 @@ use crate::{
     error::Trouble,
     log::Scripts,
     names::Names,
-    receive::{Interests, Lanes, Pushed},
+    receive::{Interests, Pushed},
     settings::{Settings, Topology},
     wire::Lost,
 };
@@ -32,7 +32,7 @@ pub(crate) struct Node {
     pub(crate) scripts: Arc<Scripts>,
     pub(crate) health: Health,
     pub(crate) interests: Arc<Interests>,
-    pub(crate) lanes: Lanes,
+    pub(crate) inbox: Arc<Inbox>,
     pub(crate) pushed: Pushed,
     pub(crate) probes: AtomicU64,
     /// The runs of the servers that are up, by server.

@@ -6,7 +6,7 @@ use std::{
 };
 
 use fanfare_core::{
-    backend::{Interest, Retention},
+    backend::{Interest, blocks},
     topic::{PatternTrie, TopicName, TopicPattern},
 };
 use parking_lot::Mutex;
@@ -16,15 +16,8 @@ use crate::names::Names;
 /// What this node wants, and what the server has confirmed, as of the place in the stream of pushes that has been read.
 pub(crate) struct Interests {
     names: Arc<Names>,
-    wanted: Mutex<Wanted>,
+    pub(crate) wanted: blocks::Interests,
     confirmed: Mutex<Confirmed>,
-}
-
-/// What this node wants.
-#[derive(Clone, Default)]
-pub(crate) struct Wanted {
-    pub(crate) topics: HashMap<TopicName, Option<Retention>>,
-    pub(crate) patterns: HashSet<TopicPattern>,
 }
 
 #[derive(Default)]
@@ -36,52 +29,19 @@ struct Confirmed {
 
 impl Interests {
     pub(crate) fn new(names: Arc<Names>) -> Self {
-        Self { names, wanted: Mutex::default(), confirmed: Mutex::default() }
+        Self { names, wanted: blocks::Interests::new(), confirmed: Mutex::default() }
     }
 
-    pub(crate) fn want(&self, interest: &Interest) {
-        let mut wanted = self.wanted.lock();
-        match interest {
-            Interest::Topic { name, retention } => {
-                wanted.topics.insert(name.clone(), *retention);
-            }
-            Interest::Pattern(pattern) => {
-                wanted.patterns.insert(pattern.clone());
-            }
-            _ => {}
-        }
-    }
-
-    /// True where the server has to be told: nothing else that is wanted has the same channel.
+    /// Takes away what was wanted. True where the server has to be told: nothing else that is wanted has the same channel.
     pub(crate) fn give_up(&self, interest: &Interest) -> bool {
-        match interest {
-            Interest::Topic { name, .. } => {
-                self.wanted.lock().topics.remove(name);
-                true
-            }
-            Interest::Pattern(pattern) => {
-                let glob = self.names.glob(pattern);
-                let shared = {
-                    let mut wanted = self.wanted.lock();
-                    wanted.patterns.remove(pattern);
-                    wanted.patterns.iter().any(|other| self.names.glob(other) == glob)
-                };
-                if shared {
-                    self.confirmed.lock().remove(pattern);
-                }
-                !shared
-            }
-            _ => false,
+        self.wanted.remove(interest);
+        let Interest::Pattern(pattern) = interest else { return true };
+        let glob = self.names.glob(pattern);
+        let is_shared = self.wanted.patterns().iter().any(|other| self.names.glob(other) == glob);
+        if is_shared {
+            self.confirmed.lock().remove(pattern);
         }
-    }
-
-    /// All that is wanted.
-    pub(crate) fn wanted(&self) -> Wanted {
-        self.wanted.lock().clone()
-    }
-
-    pub(crate) fn wants(&self, topic: &TopicName) -> bool {
-        self.wanted.lock().topics.contains_key(topic)
+        !is_shared
     }
 
     /// A channel's messages come from here on, or no longer.
@@ -96,14 +56,8 @@ impl Interests {
 
     /// The same for a glob.
     pub(crate) fn glob(&self, glob: &Arc<str>, on: bool) {
-        let wanted: Vec<_> = match on {
-            true => {
-                let wanted = self.wanted.lock();
-                let same = wanted.patterns.iter().filter(|pattern| *self.names.glob(pattern) == **glob);
-                same.cloned().collect()
-            }
-            false => Vec::new(),
-        };
+        let mut wanted = if on { self.wanted.patterns() } else { Vec::new() };
+        wanted.retain(|pattern| *self.names.glob(pattern) == **glob);
         let confirmed = &mut *self.confirmed.lock();
         for pattern in confirmed.globs.remove(glob).unwrap_or_default() {
             confirmed.patterns.remove(&pattern, |_| true);
@@ -160,7 +114,7 @@ mod tests {
         let names = Arc::new(Names::new("p:", 0));
         let interests = Interests::new(names.clone());
         for text in ["chat.*", "chat.>", ">"] {
-            interests.want(&pattern(text));
+            interests.wanted.add(&pattern(text));
         }
         let (chat, all): (Arc<str>, Arc<str>) = ("p:db0:topic:{chat.*}".into(), "p:db0:topic:{*}".into());
         interests.glob(&chat, true);

@@ -10,13 +10,13 @@ use std::{
 };
 
 use fanfare_core::{
-    backend::{Ingress, NodeId, envelope::Envelope},
+    backend::{NodeId, blocks::Inbox, envelope::Envelope},
     topic::TopicName,
 };
 use parking_lot::Mutex;
 use tokio::{sync::watch, time::Instant};
 
-use super::{Control, Interests, Lanes};
+use super::{Control, Interests};
 use crate::{
     names::{Channel, Names, unescape},
     wire::{Confirm, Pushes, Subscribing},
@@ -33,9 +33,8 @@ pub(crate) struct Pushed {
     node: NodeId,
     is_cluster: bool,
     names: Arc<Names>,
-    ingress: Ingress,
     interests: Arc<Interests>,
-    lanes: Lanes,
+    inbox: Arc<Inbox>,
     copies: Mutex<Copies>,
     /// The highest number that came back of those this node sent itself, by server.
     pub(crate) probed: watch::Sender<HashMap<u32, u64>>,
@@ -56,17 +55,15 @@ impl Pushed {
     pub(crate) fn new(
         is_cluster: bool,
         names: Arc<Names>,
-        ingress: Ingress,
         interests: Arc<Interests>,
-        lanes: Lanes,
+        inbox: Arc<Inbox>,
     ) -> Self {
         Self {
-            node: ingress.node(),
+            node: inbox.node(),
             is_cluster,
             names,
-            ingress,
             interests,
-            lanes,
+            inbox,
             copies: Mutex::default(),
             probed: watch::Sender::default(),
             given_up: Mutex::default(),
@@ -91,11 +88,11 @@ impl Pushed {
             return;
         }
         if envelope.also.is_empty() {
-            return self.lanes.deliver(envelope.into_incoming());
+            return self.inbox.deliver_now(envelope.into_incoming());
         }
         if !self.is_cluster {
             if self.copies.lock().is_first(&envelope) {
-                self.lanes.deliver(envelope.into_incoming());
+                self.inbox.deliver_now(envelope.into_incoming());
             }
             return;
         }
@@ -105,13 +102,13 @@ impl Pushed {
         if let Some((name, origin)) = also.into_iter().find(|(name, _)| name == topic) {
             (incoming.message.topic, incoming.origin) = (name, Some(origin));
         }
-        self.lanes.deliver(incoming);
+        self.inbox.deliver_now(incoming);
     }
 
     /// Somebody else writes to our channels, or a newer node. It may have been a message: that is said, too.
     fn warn_of(&self, topic: &TopicName, what: &str) {
         self.warn(topic.as_str(), what);
-        self.lanes.lost(topic);
+        self.inbox.lost(Some(topic));
     }
 
     fn warn(&self, channel: &str, what: &str) {
@@ -128,7 +125,7 @@ impl Pushed {
 
     fn control(&self, channel: &str, payload: Vec<u8>) {
         match Control::parse(payload.into()) {
-            Some(Control::Frame(from, frame)) if from != self.node => self.ingress.control(from, frame),
+            Some(Control::Frame(from, frame)) if from != self.node => self.inbox.control(from, frame),
             Some(Control::Probe(from, server, number)) if from == self.node => {
                 self.probed.send_modify(|probed| {
                     let highest = probed.entry(server).or_default();

@@ -4,6 +4,7 @@
 //! `fanfare-nats` carry messages between processes. A backend knows nothing of
 //! subscribers, transports or wire formats.
 
+pub mod blocks;
 pub mod envelope;
 mod error;
 mod ingress;

@@ -121,10 +121,17 @@ impl Outgoing {
         self.also = also;
         self
     }
+
+    /// The message as it arrives at each node that wants it, on a logged topic with its place.
+    #[must_use]
+    pub fn into_incoming(self, log: Option<LogPlace>) -> Incoming {
+        Incoming { message: self.message, log, origin: Some(self.origin), also: self.also }
+    }
 }
 
 /// What a logged topic retains.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "json", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct Retention {
     /// Messages, bytes and time.

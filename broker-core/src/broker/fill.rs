@@ -52,7 +52,7 @@ impl Inner {
             }
             if page.messages.is_empty() {
                 // It was seen, but is not retained.
-                log.skip_to(page.last);
+                log.skip_to(page.floor, page.last);
                 if let Tail::Filling { seen, news } = &mut topic.sequencer().tail
                     && *news == before
                 {

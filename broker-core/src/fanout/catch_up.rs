@@ -108,6 +108,11 @@ impl Shard {
             return Next::Gap(Gap::new(GapReason::Slow, missed).between(Some(after), None), floor);
         }
         let page = log.page(after.offset, max_messages, PAGE_BYTES);
+        if page.is_hole {
+            let missed = log.count_between(after.offset, page.through).filter(|_| !catch_up.was_live);
+            let gap = Gap::new(GapReason::Backend, missed).between(Some(after), log.next_after(page.through));
+            return Next::Gap(gap, Position::new(after.epoch, page.through));
+        }
         if page.messages.is_empty() {
             // Everything that is in the log has been offered, and the log is never behind the fan-out.
             return Next::Live(after, generation);

@@ -40,7 +40,11 @@ impl TopicLog {
             Start::Last(n) => {
                 let n = usize::try_from(n).unwrap_or(usize::MAX).min(self.entries.len());
                 let skipped = self.entries.len() - n;
-                plain(if skipped == 0 { self.floor } else { self.entries[skipped - 1].offset })
+                plain(if skipped == 0 {
+                    self.floor
+                } else {
+                    self.behind_hole(self.entries[skipped - 1].offset)
+                })
             }
             Start::Latest => Begin { snapshot: self.latest.values().cloned().collect(), ..plain(self.last) },
             Start::After(position) => self.begin_after(position),
@@ -71,7 +75,8 @@ impl TopicLog {
             Begin {
                 after: asked,
                 announced: true,
-                recovered: Some(true),
+                // A hole is told where it is.
+                recovered: Some(!self.has_hole_after(asked.offset)),
                 gap: None,
                 snapshot: VecDeque::new(),
             }

@@ -18,7 +18,8 @@ use crate::{
 
 /// The retained messages of one topic, in order, bounded by messages, bytes and time.
 ///
-/// `floor` and `last` frame what is held: everything after `floor` up to `last` is here.
+/// `floor` and `last` frame what is held: everything after `floor` up to `last` is here, but for the holes, where something was that is
+/// lost.
 pub(crate) struct TopicLog {
     epoch: Epoch,
     /// Offsets are consecutive, so that a hole can be counted.
@@ -26,8 +27,10 @@ pub(crate) struct TopicLog {
     retention: Retention,
     floor: u64,
     last: u64,
-    /// Up to here something was never held that came after the log's beginning: a hole.
+    /// Up to here there was a hole that nothing held is before.
     hole: u64,
+    /// Those that something held is before, in order.
+    holes: VecDeque<Hole>,
     entries: VecDeque<Entry>,
     bytes: usize,
     latest: Latest,
@@ -39,11 +42,21 @@ struct Entry {
     expires: Instant,
 }
 
+/// Nothing after one offset, up to another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Hole {
+    after: u64,
+    through: u64,
+}
+
 /// What [`TopicLog::page`] found after an offset.
 pub(crate) struct LogPage {
+    /// In front of a hole a page ends; none where a hole comes next.
     pub(crate) messages: Vec<Arc<Message>>,
-    /// The offset up to which everything has been read.
+    /// The offset up to which everything has been read, or is a hole.
     pub(crate) through: u64,
+    /// What comes next is a hole: it ends at `through`.
+    pub(crate) is_hole: bool,
 }
 
 impl TopicLog {
@@ -55,6 +68,7 @@ impl TopicLog {
             floor: 0,
             last: 0,
             hole: 0,
+            holes: VecDeque::new(),
             entries: VecDeque::new(),
             bytes: 0,
             latest: Latest::new(retention.latest_keys),
@@ -70,7 +84,7 @@ impl TopicLog {
         for message in &page.messages {
             // It is retained for as long as the backend retains it.
             let age = Duration::from_millis(wall_clock.saturating_sub(message.time_ms()));
-            log.put(message.clone(), now, age);
+            log.append_aged(message.clone(), now, age);
         }
         log
     }
@@ -107,24 +121,19 @@ impl TopicLog {
         self.entries.is_empty() && self.latest.is_empty()
     }
 
-    /// Appends a message whose predecessor is the last one held. With another
-    /// predecessor what is held is given up: it does not connect.
+    /// Appends a message. Where its predecessor is not the last one held there is a hole between them.
     pub(crate) fn append(&mut self, message: Arc<Message>, now: Instant) {
-        self.put(message, now, Duration::ZERO);
+        self.append_aged(message, now, Duration::ZERO);
     }
 
-    fn put(&mut self, message: Arc<Message>, now: Instant, age: Duration) {
+    /// Appends a message that was written a while ago.
+    pub(crate) fn append_aged(&mut self, message: Arc<Message>, now: Instant, age: Duration) {
         let Some(place) = message.place() else { return };
         let offset = place.position.offset;
         if offset <= self.last && self.last != 0 {
             return;
         }
-        if place.prev != self.last {
-            self.entries.clear();
-            self.bytes = 0;
-            self.floor = place.prev;
-            self.hole = place.prev;
-        }
+        self.leave_out(place.prev);
         self.last = offset;
         self.latest.put(&message, offset);
         self.bytes += message.weight();
@@ -137,12 +146,26 @@ impl TopicLog {
         self.expire(now);
     }
 
-    /// Nothing up to an offset is retained, and nothing after what is held.
-    pub(crate) fn skip_to(&mut self, offset: u64) {
-        if offset > self.last {
-            self.entries.clear();
-            self.bytes = 0;
-            (self.floor, self.last) = (offset, offset);
+    /// Nothing up to one offset is retained, and nothing behind what is held up to another one.
+    pub(crate) fn skip_to(&mut self, floor: u64, last: u64) {
+        while self.entries.front().is_some_and(|entry| entry.offset <= floor) {
+            self.evict_first();
+        }
+        self.leave_out(last);
+    }
+
+    /// Nothing comes behind what is held, up to an offset.
+    fn leave_out(&mut self, through: u64) {
+        if through <= self.last {
+            return;
+        }
+        let after = std::mem::replace(&mut self.last, through);
+        if self.entries.is_empty() {
+            (self.floor, self.hole) = (through, through);
+        } else if let Some(hole) = self.holes.back_mut().filter(|hole| hole.through == after) {
+            hole.through = through;
+        } else {
+            self.holes.push_back(Hole { after, through });
         }
     }
 
@@ -157,7 +180,26 @@ impl TopicLog {
         if let Some(entry) = self.entries.pop_front() {
             self.bytes -= entry.message.weight();
             self.floor = entry.offset;
+            if let Some(hole) = self.holes.front().filter(|hole| hole.after == entry.offset) {
+                (self.floor, self.hole) = (hole.through, hole.through);
+                self.holes.pop_front();
+            }
         }
+    }
+
+    /// Whether something is missing after an offset.
+    pub(crate) fn has_hole_after(&self, offset: u64) -> bool {
+        self.holes.back().is_some_and(|hole| hole.through > offset)
+    }
+
+    /// Where the hole ends that begins at an offset; without one, the offset.
+    fn behind_hole(&self, offset: u64) -> u64 {
+        self.holes.iter().find(|hole| hole.after == offset).map_or(offset, |hole| hole.through)
+    }
+
+    /// The first message after an offset.
+    pub(crate) fn next_after(&self, offset: u64) -> Option<Position> {
+        self.entries.get(self.index_after(offset)).map(|entry| Position::new(self.epoch, entry.offset))
     }
 
     /// How many messages lie between two offsets, when that can be known.
@@ -171,11 +213,16 @@ impl TopicLog {
     }
 
     /// The first messages after an offset, at most so many messages and bytes, but at least one
-    /// where there is one. `after` must not lie below the floor.
+    /// where there is one, or the hole that comes next. `after` must not lie below the floor.
     pub(crate) fn page(&self, after: u64, max_messages: usize, max_bytes: usize) -> LogPage {
-        let mut page = LogPage { messages: Vec::new(), through: after };
+        let mut page = LogPage { messages: Vec::new(), through: after, is_hole: false };
+        let hole = self.holes.iter().find(|hole| hole.through > after);
+        if let Some(hole) = hole.filter(|hole| hole.after <= after) {
+            return LogPage { through: hole.through, is_hole: true, ..page };
+        }
+        let end = hole.map_or(self.entries.len(), |hole| self.index_after(hole.after));
         let mut bytes = 0;
-        for entry in self.entries.range(self.index_after(after)..).take(max_messages) {
+        for entry in self.entries.range(self.index_after(after)..end).take(max_messages) {
             bytes += entry.message.weight();
             if bytes > max_bytes && !page.messages.is_empty() {
                 return page;

@@ -61,6 +61,8 @@ fn bounds() -> impl Strategy<Value = Bounds> {
 struct Model {
     bounds: Bounds,
     all: Vec<Kept>,
+    /// Nothing after one offset, up to another.
+    holes: Vec<(u64, u64)>,
     floor: u64,
     last: u64,
 }
@@ -72,8 +74,32 @@ struct Kept {
 }
 
 impl Model {
-    /// Moves the floor over what is out of bounds: the newest is exempt from the bound on bytes.
+    /// Nothing comes behind the last one, up to an offset.
+    fn leave_out(&mut self, through: u64) {
+        if through > self.last {
+            match self.holes.last_mut() {
+                Some((_, end)) if *end == self.last => *end = through,
+                _ => self.holes.push((self.last, through)),
+            }
+            self.last = through;
+        }
+    }
+
+    /// Holes of which some part comes after an offset.
+    fn holes_after(&self, offset: u64) -> impl Iterator<Item = (u64, u64)> {
+        self.holes.iter().copied().filter(move |(_, through)| *through > offset)
+    }
+
+    /// Moves the floor over what is out of bounds, and a hole behind that: the newest is exempt from the bound on bytes.
     fn settle(&mut self, now: u64) {
+        self.evict(now);
+        let next = self.holes_after(self.floor).next();
+        if let Some((_, through)) = next.filter(|(after, _)| *after <= self.floor) {
+            self.floor = through;
+        }
+    }
+
+    fn evict(&mut self, now: u64) {
         let expired = self.all.iter().filter(|m| m.written + self.bounds.ttl <= now).map(|m| m.at).max();
         self.floor = self.floor.max(expired.unwrap_or(0));
         loop {
@@ -146,12 +172,22 @@ fn compare(log: &TopicLog, model: &Model, dense: bool) -> Result<(), TestCaseErr
     begins(log, model, &held, dense)
 }
 
-/// Pages hold what fits, at least one message, and together everything.
+/// Pages hold what fits, at least one message or a hole, and together everything.
 fn pages(log: &TopicLog, model: &Model, after: u64, rest: &[u64]) -> Result<(), TestCaseError> {
     for (max_messages, max_bytes) in [(1, 1000), (3, 30), (100, 60), (100, 10_000)] {
         let (mut read, mut at) = (Vec::new(), after);
+        let mut holes = model.holes_after(after);
+        let mut hole = holes.next();
         loop {
             let page = log.page(at, max_messages, max_bytes);
+            let is_next = hole.is_some_and(|(begins, _)| begins <= at);
+            prop_assert_eq!(page.is_hole, is_next);
+            if is_next {
+                prop_assert_eq!((page.messages.len(), Some(page.through)), (0, hole.map(|hole| hole.1)));
+                at = page.through;
+                hole = holes.next();
+                continue;
+            }
             let Some(last) = page.messages.last() else {
                 prop_assert_eq!(page.through, at);
                 break;
@@ -163,12 +199,14 @@ fn pages(log: &TopicLog, model: &Model, after: u64, rest: &[u64]) -> Result<(), 
             // Nothing that would have fitted was left out.
             if let Some(next) = model.held().find(|m| m.position().unwrap().offset > page.through) {
                 let full = page.messages.len() == max_messages || bytes + next.weight() > max_bytes;
-                prop_assert!(full);
+                let ends_at_hole = hole.is_some_and(|(begins, _)| begins == page.through);
+                prop_assert!(full || ends_at_hole);
             }
             at = page.through;
             read.extend(offsets(&page.messages));
         }
         prop_assert_eq!(&read, rest);
+        prop_assert_eq!(hole, None);
     }
     Ok(())
 }
@@ -183,6 +221,11 @@ fn begins(log: &TopicLog, model: &Model, held: &[u64], dense: bool) -> Result<()
         let follows = held.iter().filter(|offset| **offset > begin.after.offset).count();
         prop_assert_eq!(follows, wanted);
         prop_assert!(begin.after.offset >= model.floor);
+        if wanted > 0 {
+            let first = held[held.len() - wanted];
+            let is_told_first = model.holes_after(begin.after.offset).any(|(_, through)| through < first);
+            prop_assert!(!is_told_first, "what is before the first of them is nothing of theirs");
+        }
     }
     let latest = log.begin(Start::Latest);
     prop_assert_eq!(offsets(&latest.snapshot), model.latest());
@@ -190,10 +233,10 @@ fn begins(log: &TopicLog, model: &Model, held: &[u64], dense: bool) -> Result<()
     for asked in 0..=model.last + 2 {
         let position = Position::new(EPOCH, asked);
         let begin = log.begin(Start::After(position));
-        let recovered = asked >= model.floor && asked <= model.last;
-        prop_assert_eq!(begin.recovered, Some(recovered));
-        prop_assert_eq!(begin.gap.is_some(), !recovered);
-        prop_assert_eq!(begin.after.offset, if recovered { asked } else { model.floor });
+        let is_held = asked >= model.floor && asked <= model.last;
+        prop_assert_eq!(begin.recovered, Some(is_held && model.holes_after(asked).next().is_none()));
+        prop_assert_eq!(begin.gap.is_some(), !is_held);
+        prop_assert_eq!(begin.after.offset, if is_held { asked } else { model.floor });
         if let Some(gap) = begin.gap {
             prop_assert_eq!(gap.reason, GapReason::History);
             prop_assert_eq!(gap.last, Some(position));
@@ -224,7 +267,7 @@ proptest! {
             ..HistoryConfig::default()
         };
         let mut log = TopicLog::new(EPOCH, dense, Retention { history, latest_keys: bounds.keys });
-        let mut model = Model { bounds, all: Vec::new(), floor: 0, last: 0 };
+        let mut model = Model { bounds, all: Vec::new(), holes: Vec::new(), floor: 0, last: 0 };
         let begun = Instant::now();
         let mut now = 0;
         for step in steps {
@@ -232,14 +275,12 @@ proptest! {
             match step {
                 Step::Append { bytes, key, skip, connects } => {
                     let skip = if dense { 1 } else { skip };
-                    // With a hole before it: what is held does not connect.
+                    // It may have a hole before it.
                     let prev = model.last + u64::from(!connects);
                     let offset = prev + skip;
                     let message = message(offset, prev, bytes, key);
                     log.append(message.clone(), instant);
-                    if !connects {
-                        model.floor = prev;
-                    }
+                    model.leave_out(prev);
                     model.all.push(Kept { message, at: offset, written: now });
                     model.last = offset;
                 }
@@ -253,11 +294,8 @@ proptest! {
                     log.expire(begun + Duration::from_secs(now));
                 }
                 Step::SkipTo(by) => {
-                    log.skip_to(model.last + by);
-                    if by > 0 {
-                        model.last += by;
-                        model.floor = model.last;
-                    }
+                    log.skip_to(0, model.last + by);
+                    model.leave_out(model.last + by);
                 }
             }
             model.settle(now);

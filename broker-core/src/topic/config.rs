@@ -181,6 +181,7 @@ impl fmt::Display for TopicConfig {
 
 /// What a logged topic retains.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "json", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct HistoryConfig {
     /// Messages.

@@ -2,7 +2,8 @@
 //!
 //! The folder holds a file, the journal. Whatever a node says to the others is a line at its end, written while no other node
 //! writes. All nodes read it from its beginning, so that all see the same messages in the same order, and each has the logs of
-//! the logged topics in memory.
+//! the logged topics in memory. What every backend has to do, whatever carries its messages, is taken from
+//! [`blocks`](fanfare_core::backend::blocks): what a node wants, the way to its core, and the logs.
 //!
 //! The journal is bounded: where it has become too long it is begun anew, and the logs with it, which subscribers are told by
 //! another epoch. It is not flushed to a disk: a folder that is empty when the machine starts suits it, as `/dev/shm/fanfare`.
@@ -28,6 +29,5 @@
 
 mod backend;
 mod journal;
-mod log;
 
 pub use backend::Folder;

@@ -76,11 +76,23 @@ impl Envelope {
     /// The bare form of a message that is handed over.
     #[must_use]
     pub fn encode(outgoing: &Outgoing) -> Bytes {
+        Self::encode_behind(&[], outgoing)
+    }
+
+    /// The placed form, or the bare one where there is no place.
+    #[must_use]
+    pub fn encode_at(outgoing: &Outgoing, place: Option<LogPlace>) -> Bytes {
+        let header = place.map(Self::place_header).unwrap_or_default();
+        Self::encode_behind(header.as_bytes(), outgoing)
+    }
+
+    fn encode_behind(header: &[u8], outgoing: &Outgoing) -> Bytes {
         let message = &outgoing.message;
         let also = outgoing.also.iter().map(|(name, _)| name.as_str().len() + 24).sum::<usize>();
         let mut out = BytesMut::with_capacity(
             512 + also + message.except.as_ref().map_or(0, |except| except.len() * 8) + message.payload.len(),
         );
+        out.put_slice(header);
         out.put_u8(VERSION);
         out.put_u8(kind_byte(message.payload.kind()));
         out.put_u8(flags(outgoing));

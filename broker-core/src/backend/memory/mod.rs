@@ -1,18 +1,16 @@
 //! Backends in this process's memory: [`MemoryBackend`] for one node, [`MemoryHub`] for several.
 
 mod hub;
-mod ids;
-mod store;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::{FutureExt, future::BoxFuture};
 pub use hub::{HubNode, MemoryHub};
-use store::Store;
 use tokio::time::Instant;
 
 use super::{
     Accepted, Backend, BackendError, Capabilities, HistoryQuery, Ingress, Interest, NodeId, Outgoing, Page,
+    blocks::Logs,
 };
 use crate::{message::Position, topic::TopicName};
 
@@ -21,7 +19,7 @@ use crate::{message::Position, topic::TopicName};
 /// It is [inline](Capabilities::inline): publishing takes no detour.
 #[derive(Debug, Default)]
 pub struct MemoryBackend {
-    store: Store,
+    logs: Logs,
 }
 
 impl MemoryBackend {
@@ -34,7 +32,7 @@ impl MemoryBackend {
     /// Loses the log of a topic, as a restart would: the next message begins a new epoch.
     /// For tests of what clients make of it; it must happen while nobody is subscribed.
     pub fn forget(&self, topic: &TopicName) {
-        self.store.forget(topic);
+        self.logs.forget(topic);
     }
 }
 
@@ -49,24 +47,20 @@ impl Backend for MemoryBackend {
     }
 
     fn publish(&self, message: Outgoing) -> BoxFuture<'static, Result<Accepted, BackendError>> {
-        let accepted = match message.retention {
-            None => Ok(Accepted::ephemeral()),
-            Some(retention) => self.store.append(message.message, retention),
-        };
-        std::future::ready(accepted).boxed()
+        std::future::ready(self.logs.append(message)).boxed()
     }
 
     async fn subscribe(&self, interest: &Interest) -> Result<Option<Position>, BackendError> {
-        self.store.subscribe(interest)
+        self.logs.open(interest)
     }
 
     async fn unsubscribe(&self, interest: &Interest) -> Result<(), BackendError> {
-        self.store.unsubscribe(interest);
+        self.logs.close(interest);
         Ok(())
     }
 
     async fn history(&self, topic: &TopicName, query: HistoryQuery) -> Result<Page, BackendError> {
-        Ok(self.store.read(topic, query))
+        Ok(self.logs.read(topic, query))
     }
 
     fn control(&self, _: Option<NodeId>, _: Bytes) -> BoxFuture<'static, Result<(), BackendError>> {

@@ -35,7 +35,7 @@ pub(in crate::backend) async fn one_caller_may_read_the_history(cluster: Cluster
 }
 
 pub(in crate::backend) async fn one_caller_that_waits_misses_nothing_untold(cluster: Cluster) {
-    const MESSAGES: u64 = 4_000;
+    const MESSAGES: u64 = 6_000;
     let [publisher, slow, other] = cluster.nodes().await;
     for subject in Subject::both("t") {
         let held_up = Subject::logged("logged.held.up");
