@@ -9,7 +9,7 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use tokio::{sync::watch, task::JoinHandle};
+use tokio::{sync::{Semaphore, watch}, task::JoinHandle};
 
 use super::{
     TooManyFormats,
@@ -37,6 +37,9 @@ use crate::{
     topic::{Address, TopicName},
 };
 
+/// How many sessions are looked for on all nodes at once.
+const MAX_SEARCHES: usize = 64;
+
 /// What all handles of one broker share.
 pub(crate) struct Inner {
     pub(crate) node: NodeId,
@@ -53,6 +56,8 @@ pub(crate) struct Inner {
     pub(crate) registry: Arc<Registry>,
     /// Sessions without a connection.
     pub(crate) parking: Parking,
+    /// How many sessions are looked for on all nodes at once.
+    pub(crate) searches: Semaphore,
     /// What of sessions has its time.
     pub(crate) clock: Arc<Clock>,
     /// Who hears of subscriptions by name, where somebody does.
@@ -121,6 +126,7 @@ impl Inner {
             budget: Arc::new(Budget::new(limits.total_queue_bytes)),
             registry: Arc::new(Registry::new(&limits)),
             parking: Parking::new(&limits),
+            searches: Semaphore::new(MAX_SEARCHES),
             clock: Arc::default(),
             attendance: OnceLock::new(),
             subscriptions: Arc::default(),
@@ -155,6 +161,7 @@ impl Inner {
         let clock = tokio::spawn(inner.clock.clone().run(Arc::downgrade(&inner)));
         inner.tasks.lock().extend([janitor, settler, clock]);
         inner.cluster.serve();
+        inner.hand_sessions_over();
         crate::calls::register(&inner.cluster);
         inner.tasks.lock().extend(Cluster::tasks(&inner, &inner.backend));
         inner

@@ -196,6 +196,11 @@ impl Broker {
         self.inner.drain(within).await
     }
 
+    /// Another handle.
+    pub(crate) fn of(inner: Arc<Inner>) -> Self {
+        Self { inner }
+    }
+
     pub(crate) fn inner(&self) -> &Arc<Inner> {
         &self.inner
     }

@@ -3,7 +3,11 @@
 use thiserror::Error;
 
 use super::ClientError;
-use crate::{message::Payload, session::ClientId};
+use crate::{
+    message::{InvalidPayload, Payload},
+    session::ClientId,
+    topic::InvalidTopic,
+};
 
 /// What clients answered to a call: n of m.
 ///
@@ -47,10 +51,26 @@ impl Answers {
     }
 }
 
-/// Why a call has no good answer.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
+/// Why a call is not made, or has no good answer.
+#[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum CallError {
+    /// The clients of a topic that cannot be one are meant: nobody was called.
+    #[error(transparent)]
+    InvalidTopic(#[from] InvalidTopic),
+    /// The payload could not be encoded: nobody was called.
+    #[error(transparent)]
+    InvalidPayload(#[from] InvalidPayload),
+    /// Something is longer than its limit: nobody was called.
+    #[error("`{field}` has {value} bytes, and the limit is {limit}")]
+    TooLarge {
+        /// What is too long.
+        field: &'static str,
+        /// The limit, in bytes.
+        limit: usize,
+        /// Its length, in bytes.
+        value: usize,
+    },
     /// The client answered with an error.
     #[error(transparent)]
     Client(#[from] ClientError),

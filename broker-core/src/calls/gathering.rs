@@ -9,6 +9,11 @@ use crate::{message::Payload, session::ClientId};
 /// What an answer is charged beyond its payload: bytes.
 const OVERHEAD: usize = 64;
 
+/// What an answer takes of the room for answers: bytes.
+pub(super) fn charge(result: &Result<Payload, ClientError>) -> usize {
+    OVERHEAD + result.as_ref().map_or_else(|error| error.code.len() + error.message.len(), Payload::len)
+}
+
 /// What has been answered, and how many may answer still.
 pub(super) struct Gathering {
     state: Mutex<State>,
@@ -30,7 +35,7 @@ impl Gathering {
 
     pub(super) fn answered(&self, client: ClientId, result: Result<Payload, ClientError>) {
         let mut state = self.state.lock();
-        let bytes = OVERHEAD + result.as_ref().map_or_else(|e| e.code.len() + e.message.len(), Payload::len);
+        let bytes = charge(&result);
         let result = if bytes <= state.room {
             state.room -= bytes;
             result

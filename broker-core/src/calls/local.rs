@@ -30,11 +30,12 @@ pub(super) async fn call(
     method: Arc<str>,
     payload: crate::message::Payload,
     timeout: Duration,
+    room: usize,
 ) -> Answers {
     let deadline = Instant::now() + timeout;
     let asked = seats.len();
     let call = OutgoingCall { id: broker.next_call(), method, payload, timeout };
-    let gathering = Arc::new(Gathering::new(asked, broker.limits.answers_bytes));
+    let gathering = Arc::new(Gathering::new(asked, room));
     let mut calling = Calling { call, gathering, called: Vec::with_capacity(asked), frames: Vec::new() };
     for (index, seat) in seats.into_iter().enumerate() {
         if index % GO == GO - 1 {

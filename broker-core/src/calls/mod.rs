@@ -18,6 +18,7 @@
 
 mod answers;
 mod asked;
+mod call;
 mod client_call;
 mod error;
 mod gathering;
@@ -25,12 +26,19 @@ mod local;
 mod methods;
 mod outgoing;
 mod running;
+mod wire;
 
 pub use answers::{Answers, CallError};
 pub(crate) use asked::Asked;
+pub use call::Call;
 pub use client_call::ClientCall;
 pub use error::ClientError;
 pub use methods::CallConfig;
 pub(crate) use methods::{Method, Methods};
 pub use outgoing::{CallId, InvalidCallId, OutgoingCall};
 pub(crate) use running::{Running, Served};
+
+/// Has this node call its clients for others.
+pub(crate) fn register(cluster: &crate::cluster::Cluster) {
+    cluster.on_question(crate::cluster::questions::CALL, call::answer);
+}

@@ -25,9 +25,10 @@ pub(in crate::session) async fn authorize(
         Action::SubscribePattern(pattern) => pattern.as_str().starts_with('$'),
         Action::Keep(_) | Action::KeepPattern(_) => false,
     };
+    let field = if matches!(action, Action::Call(_)) { "method" } else { "topic" };
     if is_system {
-        let error = CommandError::new(ErrorCode::Forbidden, "topics that begin with `$` are the system's");
-        return Err(error.field("topic"));
+        let error = CommandError::new(ErrorCode::Forbidden, "names that begin with `$` are the system's");
+        return Err(error.field(field));
     }
     let decide = async {
         match broker.policy.authorize(identity, action) {
@@ -36,7 +37,7 @@ pub(in crate::session) async fn authorize(
         }
     };
     match AssertUnwindSafe(decide).catch_unwind().await {
-        Ok(verdict) => verdict.map_err(|refusal| CommandError::from(refusal).field("topic")),
+        Ok(verdict) => verdict.map_err(|refusal| CommandError::from(refusal).field(field)),
         Err(_) => {
             tracing::error!(target: "fanfare::policy", "the policy panicked in `authorize`");
             Err(CommandError::new(ErrorCode::Internal, "the server failed to decide"))

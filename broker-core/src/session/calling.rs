@@ -6,6 +6,7 @@ use super::{
     AnswerCommand, CallCommand, CloseReason, CommandError, ErrorCode, Reply, RequestId, serve::SessionState,
 };
 use crate::{
+    Broker,
     calls::{CallId, ClientCall, ClientError, Method},
     policy::Action,
     publish::Awaited,
@@ -45,7 +46,8 @@ impl SessionState {
         let name = TopicName::new(&command.method).map_err(|_| unknown().field("method"))?;
         let method = self.seat.broker.hooks.methods.find(&name).ok_or_else(|| unknown().field("method"))?;
         self.authorize(Action::Call(&name)).await?;
-        Ok((method, ClientCall { client, method: name, payload: command.payload }))
+        let broker = Broker::of(self.seat.broker.clone());
+        Ok((method, ClientCall { broker, client, method: name, payload: command.payload }))
     }
 
     /// Takes an answer of the client. One that nobody waits for, because it comes too late or answers nothing, is passed over; it

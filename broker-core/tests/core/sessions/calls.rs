@@ -70,15 +70,16 @@ async fn node(set: impl FnOnce(BrokerBuilder) -> BrokerBuilder) -> Node {
 #[tokio::test(start_paused = true)]
 async fn a_method_answers_with_a_payload_or_a_refusal() {
     let node = node(|broker| {
-        broker.on_call("no", |_| async { Err(Refusal::new(ErrorCode::RateLimited, "later")) }).on_call(
-            "who",
-            |call| async move { Ok(format!("{} by {}", call.method, call.client.transport).into()) },
-        )
+        broker
+            .on_call("no", |_| async { Err(Refusal::new(ErrorCode::RateLimited, "later")) })
+            .on_call("who", |call| async move {
+                Ok(format!("{} by {}", call.method, call.client.transport).into())
+            })
     })
     .await;
     let mut client = node.client().await;
     assert_eq!(client.call(call("echo", "hi")).await, ["1: called hi"]);
-    assert_eq!(client.call(call("no", "hi")).await, ["2: error rate_limited"]);
+    assert_eq!(client.call(call("no", "hi")).await, ["2: error rate_limited retry"]);
     assert_eq!(client.call(call("who", "hi")).await, ["3: called who by test"]);
     assert_eq!(client.call(call("what", "hi")).await, ["4: error no_such_method method"]);
     assert_eq!(client.call(call("no method", "hi")).await, ["5: error no_such_method method"]);
@@ -313,8 +314,7 @@ async fn the_policy_decides_on_each_call() {
 
 #[tokio::test(start_paused = true)]
 async fn a_flood_of_calls_is_told_and_ended() {
-    let node =
-        node(|broker| broker.limits(|limits| limits.commands_burst = 10.try_into().unwrap())).await;
+    let node = node(|broker| broker.limits(|limits| limits.commands_burst = 10.try_into().unwrap())).await;
     let mut client = node.client().await;
     let mut over = None;
     for _ in 0..100 {
@@ -350,6 +350,8 @@ async fn the_handler_of_a_client_that_leaves_is_dropped_before_the_hooks_run() {
         let session = client.into_session();
         if close {
             session.close(CloseKind::Normal.into()).await;
+        } else {
+            drop(session);
         }
         idle().await;
     }

@@ -1,5 +1,6 @@
 //! Sessions: who is let in, what is refused and how, what hooks see, what is counted.
 
+mod asked;
 mod calls;
 mod connect;
 mod counts;
