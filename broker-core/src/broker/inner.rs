@@ -161,8 +161,8 @@ impl Inner {
         let clock = tokio::spawn(inner.clock.clone().run(Arc::downgrade(&inner)));
         inner.tasks.lock().extend([janitor, settler, clock]);
         inner.cluster.serve();
-        inner.hand_sessions_over();
         crate::calls::register(&inner.cluster);
+        inner.hand_sessions_over();
         inner.tasks.lock().extend(Cluster::tasks(&inner, &inner.backend));
         inner
     }

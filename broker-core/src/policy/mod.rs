@@ -32,7 +32,8 @@ pub trait Policy: Send + Sync + 'static {
     ///
     /// Called once when the transport has the handshake, and once more when that
     /// answered [`Admission::AwaitConnect`] and the client's `connect` command
-    /// brought a token ([`Handshake::token`]).
+    /// brought a token ([`Handshake::token`]). And whenever an admitted client brings a new token: then
+    /// [`Handshake::refreshes`] says who it is, and the answer has to be the same user.
     ///
     /// # Errors
     ///

@@ -6,7 +6,7 @@ use crate::{
 };
 
 /// A command of a client.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 #[non_exhaustive]
 pub enum Command {
     /// Authenticate, and subscribe to all that is wanted in one go.
@@ -24,10 +24,32 @@ pub enum Command {
     History(HistoryCommand),
     /// Is anybody there?
     Ping,
+    /// Bring a new credential, before the old one expires.
+    Refresh {
+        /// The credential, for the policy.
+        token: String,
+    },
     /// Call a method of the app.
     Call(CallCommand),
     /// Answer a call of the server. It is served at once, also while others wait.
     Answer(AnswerCommand),
+}
+
+/// Tokens are secrets.
+impl std::fmt::Debug for Command {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Connect(connect) => f.debug_tuple("Connect").field(connect).finish(),
+            Self::Subscribe(subscribe) => f.debug_tuple("Subscribe").field(subscribe).finish(),
+            Self::Unsubscribe { topic } => f.debug_struct("Unsubscribe").field("topic", topic).finish(),
+            Self::Publish(publish) => f.debug_tuple("Publish").field(publish).finish(),
+            Self::History(history) => f.debug_tuple("History").field(history).finish(),
+            Self::Ping => f.write_str("Ping"),
+            Self::Refresh { .. } => f.write_str("Refresh([redacted])"),
+            Self::Call(call) => f.debug_tuple("Call").field(call).finish(),
+            Self::Answer(answer) => f.debug_tuple("Answer").field(answer).finish(),
+        }
+    }
 }
 
 /// See [`Command::Connect`].
@@ -36,15 +58,19 @@ pub enum Command {
 pub struct ConnectCommand {
     /// The client's credential, for the policy.
     pub token: Option<String>,
+    /// The secret of an earlier connection's session ([`Connected::session`](super::Connected::session)), to take it up again. One that is not known
+    /// any more does no harm.
+    pub session: Option<String>,
     /// Subscriptions to make at once, each answered on its own.
     pub subscribe: Vec<SubscribeCommand>,
 }
 
-/// The token is a secret.
+/// The token is a secret, and so is the session's.
 impl std::fmt::Debug for ConnectCommand {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("ConnectCommand")
             .field("token", &self.token.as_ref().map(|_| "[redacted]"))
+            .field("session", &self.session.as_ref().map(|_| "[redacted]"))
             .field("subscribe", &self.subscribe)
             .finish()
     }

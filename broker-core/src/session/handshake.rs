@@ -1,6 +1,8 @@
 //! What is known of a client before it has said anything.
 
-use std::{fmt, net::IpAddr};
+use std::{fmt, net::IpAddr, sync::Arc};
+
+use crate::policy::Identity;
 
 /// What a transport knows of a client when it connects: where it comes from and
 /// what its request said. Values may be secrets, so `Debug` shows names alone.
@@ -17,6 +19,7 @@ pub struct Handshake {
     pub token: Option<String>,
     headers: Vec<(String, String)>,
     query: Vec<(String, String)>,
+    refreshes: Option<Arc<Identity>>,
 }
 
 impl Handshake {
@@ -59,6 +62,18 @@ impl Handshake {
     pub fn with_path(mut self, path: impl Into<String>) -> Self {
         self.path = path.into();
         self
+    }
+
+    pub(super) fn refreshing(mut self, identity: Arc<Identity>) -> Self {
+        self.refreshes = Some(identity);
+        self
+    }
+
+    /// Who the client is so far, when it is admitted already and brings a new token ([`Command::Refresh`](super::Command::Refresh)).
+    /// Nothing else is known then but the token and the transport: what the first request said is not kept.
+    #[must_use]
+    pub fn refreshes(&self) -> Option<&Identity> {
+        self.refreshes.as_deref()
     }
 
     /// The first header of a name, which is compared without case.
@@ -109,6 +124,7 @@ impl fmt::Debug for Handshake {
             .field("token", &self.token.as_ref().map(|_| "[redacted]"))
             .field("headers", &names(&self.headers))
             .field("query", &names(&self.query))
+            .field("refreshes", &self.refreshes)
             .finish()
     }
 }

@@ -21,6 +21,11 @@ pub enum Reply {
     History(HistoryPage),
     /// To [`Command::Ping`](super::Command::Ping).
     Pong,
+    /// To [`Command::Refresh`](super::Command::Refresh).
+    Refreshed {
+        /// When the admission ends now; `None` is never.
+        expires: Option<Duration>,
+    },
     /// To [`Command::Call`](super::Command::Call): what the method answered.
     Called(Payload),
     /// To [`Command::Answer`](super::Command::Answer): it was taken, or came too late.
@@ -36,26 +41,48 @@ impl From<CommandError> for Reply {
 }
 
 /// The client is admitted.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 #[non_exhaustive]
 pub struct Connected {
     /// The connection's public name.
     pub client: ClientId,
     /// The user, as the policy said.
     pub user: Option<Arc<str>>,
+    /// The secret with which the client can take its session up on another connection; `None` where sessions are not kept. `Debug` does not show
+    /// it.
+    pub session: Option<String>,
+    /// Whether the client has taken up an earlier session: it has that one's name, and `subscribed` lists what that one was subscribed to as
+    /// well.
+    pub resumed: bool,
     /// How often the server pings.
     pub ping: Duration,
     /// When the admission ends; `None` is never.
     pub expires: Option<Duration>,
-    /// The subscriptions asked for in the same command, each with its own outcome.
+    /// The subscriptions asked for in the same command, each with its own outcome, in their order; behind them those of the session that was
+    /// taken up.
     pub subscribed: Vec<(String, Result<Subscribed, CommandError>)>,
+}
+
+/// The session's secret is not shown.
+impl std::fmt::Debug for Connected {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Connected")
+            .field("client", &self.client)
+            .field("user", &self.user)
+            .field("session", &self.session.as_ref().map(|_| "[redacted]"))
+            .field("resumed", &self.resumed)
+            .field("ping", &self.ping)
+            .field("expires", &self.expires)
+            .field("subscribed", &self.subscribed)
+            .finish()
+    }
 }
 
 impl Connected {
     /// An admission without end, of a client without a user, with no subscriptions.
     #[must_use]
     pub fn new(client: ClientId, ping: Duration) -> Self {
-        Self { client, user: None, ping, expires: None, subscribed: Vec::new() }
+        Self { client, user: None, session: None, resumed: false, ping, expires: None, subscribed: Vec::new() }
     }
 }
 

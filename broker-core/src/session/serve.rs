@@ -9,17 +9,17 @@ use std::{
 use tokio::time::Instant;
 
 use super::{
-    ClientId, CloseKind, CloseReason, Command, CommandError, ConnectCommand, Connected, ErrorCode, Handshake,
+    ClientId, CloseKind, CloseReason, Command, CommandError, ErrorCode, Handshake,
     HistoryCommand, Reply, RequestId, SubscribeCommand, Subscribed,
     authorize::authorize,
     budgets::Budgets,
     pending::Pending,
-    seat::{Leaving, Seat, Starting},
+    seat::{Leaving, Seat},
 };
 use crate::{
-    broker::{Place, refused},
+    broker::Place,
     message::Frame,
-    policy::{Action, Admission, Grant, Identity},
+    policy::{Action, Grant, Identity},
     subscriber::SubscriptionId,
     topic::TopicName,
 };
@@ -37,10 +37,10 @@ pub struct Session {
 pub(super) struct SessionState {
     pub(super) seat: Arc<Seat>,
     /// Until the client is admitted.
-    handshake: Option<Box<Handshake>>,
+    pub(super) handshake: Option<Box<Handshake>>,
     connect_by: Instant,
-    place: Place,
-    has_connected: bool,
+    pub(super) place: Place,
+    pub(super) has_connected: bool,
     pub(super) budgets: Budgets,
     pub(super) pending: Pending,
 }
@@ -127,6 +127,7 @@ impl Session {
             Command::Unsubscribe { topic } => state.unsubscribe(id, &topic).await,
             Command::Publish(publish) => state.publish(id, publish).await,
             Command::History(history) => state.history(id, history).await,
+            Command::Refresh { token } => state.refresh(id, token).await,
             Command::Call(call) => state.call(id, call).await,
             Command::Answer(_) => {}
         }
@@ -218,79 +219,6 @@ impl Drop for Session {
 }
 
 impl SessionState {
-    async fn admit(&mut self, identity: Identity) -> Result<(), crate::broker::ConnectError> {
-        self.place.admit(identity.user.as_ref())?;
-        self.seat.admit(Arc::new(identity));
-        self.handshake = None;
-        if let Some(client) = self.seat.as_client() {
-            self.seat.broker.hooks.run_connected(&client).await;
-        }
-        Ok(())
-    }
-
-    async fn connect(&mut self, id: Option<RequestId>, connect: ConnectCommand) -> Result<(), CloseReason> {
-        if self.has_connected {
-            let error =
-                CommandError::new(ErrorCode::BadRequest, "`connect` has been sent already").field("connect");
-            self.reply(id, error.into()).await;
-            return Ok(());
-        }
-        if !self.seat.is_admitted() {
-            self.authenticate(connect.token).await?;
-        }
-        self.has_connected = true;
-        let limit = self.seat.broker.limits.subscriptions_per_connection;
-        if connect.subscribe.len() > limit {
-            let error = CommandError::new(ErrorCode::LimitExceeded, "too many subscriptions")
-                .field("subscribe")
-                .limit(limit as u64, connect.subscribe.len() as u64);
-            self.reply(id, error.into()).await;
-            return Ok(());
-        }
-        let mut starting = Vec::with_capacity(connect.subscribe.len());
-        let mut subscribed = Vec::with_capacity(connect.subscribe.len());
-        for wanted in connect.subscribe {
-            let name = wanted.topic.clone();
-            match self.begin(wanted).await {
-                Ok(begun) => {
-                    subscribed.push((name, Ok(begun.outcome())));
-                    starting.push(begun);
-                }
-                Err(error) => subscribed.push((name, Err(error))),
-            }
-        }
-        let mut connected = Connected {
-            client: self.seat.client(),
-            user: self.seat.user(),
-            ping: self.seat.broker.ping,
-            expires: self.seat.expires().map(|at| at.saturating_duration_since(Instant::now())),
-            subscribed,
-        };
-        while !starting.is_empty() {
-            let reply = Reply::Connected(Box::new(connected.clone()));
-            let reply = self.encode_reply(id, &reply).await;
-            match self.seat.attach(starting, reply) {
-                Ok(()) => return Ok(()),
-                // Some were ended on their way: the reply says so.
-                Err(all) => starting = without_ended(all, &mut connected.subscribed),
-            }
-        }
-        self.reply(id, Reply::Connected(Box::new(connected))).await;
-        Ok(())
-    }
-
-    async fn authenticate(&mut self, token: Option<String>) -> Result<(), CloseReason> {
-        let Some(mut handshake) = self.handshake.take() else { return Ok(()) };
-        if token.is_some() {
-            handshake.token = token;
-        }
-        match self.seat.broker.admission(&handshake).await {
-            Ok(Admission::Accept(identity)) => self.admit(identity).await.map_err(|error| error.reason()),
-            Ok(Admission::AwaitConnect) => Err(CloseKind::Unauthenticated.into()),
-            Err(refusal) => Err(refused(&refusal)),
-        }
-    }
-
     async fn history(&mut self, id: Option<RequestId>, command: HistoryCommand) {
         let reply = match self.read_history(command).await {
             Ok(page) => Reply::History(page),
@@ -367,25 +295,6 @@ impl SessionState {
         }
         drop(place);
     }
-}
-
-/// Those that are still to be; of the others the reply says why not.
-fn without_ended(
-    all: Vec<Starting>,
-    subscribed: &mut [(String, Result<Subscribed, CommandError>)],
-) -> Vec<Starting> {
-    let mut left = Vec::with_capacity(all.len());
-    for starting in all {
-        let Some(error) = starting.ended() else {
-            left.push(starting);
-            continue;
-        };
-        let mut named = subscribed.iter_mut().filter(|(name, _)| name == starting.name());
-        if let Some((_, outcome)) = named.find(|(_, outcome)| outcome.is_ok()) {
-            *outcome = Err(error);
-        }
-    }
-    left
 }
 
 impl fmt::Debug for Session {

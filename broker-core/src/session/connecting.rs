@@ -1,0 +1,270 @@
+//! A client's first command: who it is, whether it takes up an earlier session, and what it subscribes to.
+
+use tokio::time::Instant;
+
+use super::{
+    CloseKind, CloseReason, CommandError, ConnectCommand, Connected, ErrorCode, Reply, RequestId, Start,
+    SubscribeCommand, Subscribed,
+    seat::{Away, Starting},
+    secret::Secret,
+    serve::SessionState,
+};
+use crate::{
+    broker::{ConnectError, refused},
+    policy::{Admission, Identity},
+};
+
+/// A subscription that `connect` asks for.
+struct Wanted {
+    command: SubscribeCommand,
+    /// As the earlier connection had it.
+    before: Option<Away>,
+}
+
+impl SessionState {
+    pub(super) async fn connect(
+        &mut self,
+        id: Option<RequestId>,
+        connect: ConnectCommand,
+    ) -> Result<(), CloseReason> {
+        if self.has_connected {
+            let error =
+                CommandError::new(ErrorCode::BadRequest, "`connect` has been sent already").field("connect");
+            self.reply(id, error.into()).await;
+            return Ok(());
+        }
+        let identity = match self.seat.identity() {
+            None => Some(self.authenticate(connect.token).await?),
+            Some(_) => None,
+        };
+        let taken_up = match &connect.session {
+            Some(secret) => self.take_up(secret, identity.as_ref()).await,
+            None => None,
+        };
+        if let Some(identity) = identity {
+            self.admit(identity).await.map_err(|error| error.reason())?;
+        }
+        self.has_connected = true;
+        let limit = self.seat.broker.limits.subscriptions_per_connection;
+        if connect.subscribe.len() > limit {
+            let error = CommandError::new(ErrorCode::LimitExceeded, "too many subscriptions")
+                .field("subscribe")
+                .limit(limit as u64, connect.subscribe.len() as u64);
+            self.reply(id, error.into()).await;
+            return Ok(());
+        }
+        let resumed = taken_up.is_some();
+        let session = taken_up.or_else(|| self.new_secret());
+        let (starting, subscribed) = self.begin_all(wanted(connect.subscribe, self.seat.waiting())).await;
+        let connected = Connected {
+            client: self.seat.client(),
+            user: self.seat.user(),
+            session: session.map(|secret| secret.to_string()),
+            resumed,
+            ping: self.seat.broker.ping,
+            expires: self.seat.expires().map(|at| at.saturating_duration_since(Instant::now())),
+            subscribed,
+        };
+        self.answer_connect(id, connected, starting).await;
+        Ok(())
+    }
+
+    /// Begins what is wanted, each on its own.
+    async fn begin_all(
+        &mut self,
+        wanted: Vec<Wanted>,
+    ) -> (Vec<Starting>, Vec<(String, Result<Subscribed, CommandError>)>) {
+        let mut starting = Vec::with_capacity(wanted.len());
+        let mut subscribed = Vec::with_capacity(wanted.len());
+        for wanted in wanted {
+            let name = wanted.command.topic.clone();
+            let begun = match wanted.before {
+                Some(before) => self.begin_again(before, wanted.command.start).await,
+                None => self.begin(wanted.command).await,
+            };
+            match begun {
+                Ok(begun) => {
+                    subscribed.push((name, Ok(begun.outcome())));
+                    starting.push(begun);
+                }
+                Err(error) => subscribed.push((name, Err(error))),
+            }
+        }
+        (starting, subscribed)
+    }
+
+    /// Begins what an earlier connection had, if the client may still have it.
+    async fn begin_again(&mut self, before: Away, start: Start) -> Result<Starting, CommandError> {
+        let name = before.subject.text();
+        if !self.seat.is_waiting(&name) {
+            return Err(CommandError::new(ErrorCode::Revoked, "the server has ended this").field("topic"));
+        }
+        let asked = self.seat.begin(before.subject.clone(), before.by)?.ask(before.subject, start);
+        match asked.await {
+            Ok(mut starting) => {
+                starting.after_absence();
+                Ok(starting)
+            }
+            Err(error) => {
+                // What may succeed later is there for the next connection to try.
+                if !error.retry {
+                    self.seat.give_up(&name);
+                }
+                Err(error)
+            }
+        }
+    }
+
+    async fn answer_connect(
+        &mut self,
+        id: Option<RequestId>,
+        mut connected: Connected,
+        mut starting: Vec<Starting>,
+    ) {
+        while !starting.is_empty() {
+            let reply = Reply::Connected(Box::new(connected.clone()));
+            let reply = self.encode_reply(id, &reply).await;
+            match self.seat.attach(starting, reply) {
+                Ok(()) => return,
+                // Some were ended on their way: the reply says so.
+                Err(all) => starting = without_ended(all, &mut connected.subscribed),
+            }
+        }
+        self.reply(id, Reply::Connected(Box::new(connected))).await;
+    }
+
+    /// Asks the policy who the client is.
+    async fn authenticate(&mut self, token: Option<String>) -> Result<Identity, CloseReason> {
+        let Some(mut handshake) = self.handshake.take() else {
+            return Err(CloseKind::Unauthenticated.into());
+        };
+        if token.is_some() {
+            handshake.token = token;
+        }
+        match self.seat.broker.admission(&handshake).await {
+            Ok(Admission::Accept(identity)) => Ok(identity),
+            Ok(Admission::AwaitConnect) => Err(CloseKind::Unauthenticated.into()),
+            Err(refusal) => Err(refused(&refusal)),
+        }
+    }
+
+    pub(super) async fn admit(&mut self, identity: Identity) -> Result<(), ConnectError> {
+        self.place.admit(identity.user.as_ref())?;
+        self.seat.admit(identity.into());
+        self.handshake = None;
+        if let Some(client) = self.seat.as_client() {
+            self.seat.broker.hooks.run_connected(&client).await;
+        }
+        Ok(())
+    }
+
+    /// Takes up the session that a secret belongs to, wherever it is. `identity` is who the client is, where it has not been admitted yet.
+    async fn take_up(&mut self, text: &str, identity: Option<&Identity>) -> Option<Secret> {
+        let secret: Secret = text.parse().ok()?;
+        let user = match identity {
+            Some(identity) => identity.user.clone(),
+            None => self.seat.user(),
+        };
+        let before = self.seat.as_client();
+        let broker = self.seat.broker.clone();
+        let parked = broker.find_session(&secret, user).await?;
+        if let Err(parked) = self.place.adopt(parked) {
+            // This connection has begun something of its own.
+            broker.keep(parked);
+            return None;
+        }
+        if let Some(before) = before {
+            // It was let in under another name, and is known to the app by it.
+            let reason = CloseKind::Resumed.into();
+            broker.hooks.run_disconnecting(&before, &[], &reason).await;
+            broker.hooks.run_disconnected(&before, &reason).await;
+            if let Some(client) = self.seat.as_client() {
+                broker.hooks.run_connected(&client).await;
+            }
+        }
+        Some(Secret { node: broker.node, ..secret })
+    }
+
+    /// A secret with which the client can take the session up, where sessions are kept.
+    fn new_secret(&self) -> Option<Secret> {
+        let broker = &self.seat.broker;
+        let secret = Secret::new(broker.node, self.seat.client()).filter(|_| broker.parking.is_open())?;
+        self.seat.set_key(secret.hash());
+        Some(secret)
+    }
+}
+
+/// What the client asks for, in its order, and behind it what its earlier connection had beside. Where the client does not know a position
+/// of its own, it has received nothing: that begins where it did.
+fn wanted(asked: Vec<SubscribeCommand>, mut before: Vec<Away>) -> Vec<Wanted> {
+    let mut wanted = Vec::with_capacity(asked.len() + before.len());
+    for mut command in asked {
+        let known = before.iter().position(|away| away.subject.as_str() == command.topic);
+        let before = known.map(|index| before.remove(index));
+        if let Some(after) = before.as_ref().and_then(|away| away.after)
+            && command.start == Start::Live
+        {
+            command.start = Start::After(after);
+        }
+        wanted.push(Wanted { command, before });
+    }
+    wanted.extend(before.into_iter().map(|away| {
+        let start = away.after.map_or(Start::Live, Start::After);
+        let command = SubscribeCommand::starting(away.subject.as_str(), start);
+        Wanted { command, before: Some(away) }
+    }));
+    wanted
+}
+
+/// Those that are still to be; of the others the reply says why not.
+fn without_ended(
+    all: Vec<Starting>,
+    subscribed: &mut [(String, Result<Subscribed, CommandError>)],
+) -> Vec<Starting> {
+    let mut left = Vec::with_capacity(all.len());
+    for starting in all {
+        let Some(error) = starting.ended() else {
+            left.push(starting);
+            continue;
+        };
+        let mut named = subscribed.iter_mut().filter(|(name, _)| name == starting.name());
+        if let Some((_, outcome)) = named.find(|(_, outcome)| outcome.is_ok()) {
+            *outcome = Err(error);
+        }
+    }
+    left
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        message::{Epoch, Position},
+        outbox::Subject,
+        session::seat::By,
+    };
+
+    #[test]
+    fn what_the_client_knows_goes_before_what_the_server_knows() {
+        let at = |offset| Position::new(Epoch::new(1), offset);
+        let away = |name: &str, after| Away { subject: Subject::parse(name).unwrap(), by: By::Client, after };
+        let before = vec![away("a", Some(at(3))), away("b", Some(at(4))), away("c", Some(at(5))), away("d.*", None)];
+        let asked = vec![
+            SubscribeCommand::starting("b", Start::After(at(9))),
+            SubscribeCommand::live("new"),
+            SubscribeCommand::live("a"),
+        ];
+        let wanted: Vec<_> = wanted(asked, before)
+            .into_iter()
+            .map(|wanted| (wanted.command.topic, wanted.command.start, wanted.before.is_some()))
+            .collect();
+        let expected = [
+            ("b", Start::After(at(9)), true),
+            ("new", Start::Live, false),
+            ("a", Start::After(at(3)), true),
+            ("c", Start::After(at(5)), true),
+            ("d.*", Start::Live, true),
+        ];
+        assert_eq!(wanted, expected.map(|(name, start, known)| (name.to_owned(), start, known)));
+    }
+}
