@@ -303,9 +303,9 @@ impl Backend for Remote {
     }
 
     fn control(&self, _: Option<NodeId>, frame: Bytes) -> BoxFuture<'static, Result<(), BackendError>> {
-        // By the greetings, with which each node begins, the nodes compare how they are configured.
-        let is_greeting = frame.get(1) == Some(&3);
-        let noted = if is_greeting { Ok(()) } else { self.note("control".to_owned()) };
+        // With what is not about losses nodes compare how they are configured, and say that they are there.
+        let is_of_losses = matches!(frame.get(1), Some(1 | 2));
+        let noted = if is_of_losses { self.note("control".to_owned()) } else { Ok(()) };
         std::future::ready(noted).boxed()
     }
 
