@@ -86,6 +86,20 @@ fn unsubscribe_and_ping() {
 }
 
 #[test]
+fn a_session_is_taken_up_and_a_token_refreshed() {
+    let connect = r#"{"connect":{"session":"0a","token":"s3cret"},"id":1}"#;
+    let Command::Connect(connect) = command(connect) else { panic!("{connect}") };
+    assert_eq!((connect.session.as_deref(), connect.token.as_deref()), (Some("0a"), Some("s3cret")));
+    assert!(!format!("{connect:?}").contains("0a"), "a session is a secret");
+    let refresh = command(r#"{"refresh":{"token":"s3cret"}}"#);
+    assert!(!format!("{refresh:?}").contains("s3cret"), "a token is a secret");
+    assert!(matches!(refresh, Command::Refresh { token } if token == "s3cret"));
+    assert_eq!(refused(r#"{"refresh":{},"id":5}"#), (Some(5), ErrorCode::BadRequest, Some("token")));
+    let number = r#"{"connect":{"session":7},"id":5}"#;
+    assert_eq!(refused(number), (Some(5), ErrorCode::BadRequest, Some("session")));
+}
+
+#[test]
 fn history() {
     let read = |rest: &str| match command(&format!(r#"{{"history":{{"topic":"t"{rest}}}}}"#)) {
         Command::History(h) => (h.topic, h.from, h.limit),
@@ -174,7 +188,7 @@ fn binary_frames_that_are_none() {
 
 #[test]
 fn methods_that_are_not_served() {
-    for name in ["presence", "refresh", "subscribed", "unsubscribed", "dance", "", "Publish"] {
+    for name in ["presence", "subscribed", "unsubscribed", "dance", "", "Publish"] {
         let frame = format!(r#"{{"{name}":{{"topic":"t"}},"id":5}}"#);
         assert_eq!(refused(&frame), (Some(5), ErrorCode::UnknownMethod, None), "{name}");
     }

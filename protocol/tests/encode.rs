@@ -209,6 +209,26 @@ fn errors() {
 }
 
 #[test]
+fn what_the_server_does_to_subscriptions_and_says_of_tokens() {
+    let outcome = Subscribed::new(None, None);
+    let frame = Frame::Subscribed { topic: "a.\"b\"", outcome: &outcome };
+    assert_eq!(text(frame), r#"{"subscribed":{"topic":"a.\"b\""}}"#);
+    let frame = Frame::Unsubscribed { topic: "a.*", code: ErrorCode::Revoked, retry: false };
+    assert_eq!(text(frame), r#"{"unsubscribed":{"topic":"a.*","code":"revoked","retry":false}}"#);
+    let frame = Frame::Token { expires: Duration::from_secs(60) };
+    assert_eq!(text(frame), r#"{"token":{"expires_ms":60000}}"#);
+    let hour = Some(Duration::from_secs(3600));
+    assert_eq!(ok(Reply::Refreshed { expires: hour }), r#"{"id":9,"ok":{"expires_ms":3600000}}"#);
+    assert_eq!(ok(Reply::Refreshed { expires: None }), r#"{"id":9,"ok":{}}"#);
+    let mut connected = Connected::new(ClientId::new(0), Duration::from_secs(25));
+    (connected.session, connected.resumed) = (Some("0a".to_owned()), true);
+    assert_eq!(
+        ok(Reply::Connected(Box::new(connected))),
+        r#"{"id":9,"ok":{"client":"0000000000000","session":"0a","resumed":true,"ping_ms":25000}}"#
+    );
+}
+
+#[test]
 fn without_an_id_only_an_error_is_answered() {
     nothing(Frame::Reply { id: None, reply: &Reply::Pong });
     nothing(Frame::Reply { id: None, reply: &Reply::Published(Published::new(None, false)) });

@@ -20,7 +20,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 /// What this server answers with `unknown_method`.
-const NOT_SERVED: [&str; 3] = ["presence", "refresh", "dance"];
+const NOT_SERVED: [&str; 2] = ["presence", "dance"];
 
 #[test]
 fn every_frame_of_a_client_is_decoded() {

@@ -43,17 +43,23 @@ pub(super) fn build(
         Method::Publish => publish(fields.named(names)?, payload, limits).map(Command::Publish),
         Method::History => history(fields.named(names)?).map(Command::History),
         Method::Ping => Ok(Command::Ping),
+        Method::Refresh => {
+            let [token] = fields.named(names)?;
+            Ok(Command::Refresh { token: token.required_text()? })
+        }
         Method::Call => call(fields.named(names)?, payload, limits).map(Command::Call),
         Method::Answer => answer(fields.named(names)?, payload, limits).map(Command::Answer),
     }
 }
 
 fn connect(
-    [token, subscribe_to]: [Field<'_>; 2],
+    [token, session, subscribe_to]: [Field<'_>; 3],
     limits: &DecodeLimits,
 ) -> Result<ConnectCommand, CommandError> {
     let mut command = ConnectCommand::default();
     command.token = token.text()?.map(Into::into);
+    // What is no session of the server's is one that it does not know.
+    command.session = session.text()?.map(Into::into);
     let Some(raw) = subscribe_to.value() else { return Ok(command) };
     let entries = List::read(raw, limits.subscribe).ok_or_else(|| subscribe_to.is_no("an array"))?;
     if entries.count > limits.subscribe {

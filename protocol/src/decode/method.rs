@@ -9,6 +9,7 @@ pub(super) enum Method {
     Publish,
     History,
     Ping,
+    Refresh,
     Call,
     Answer,
 }
@@ -25,6 +26,7 @@ impl Method {
             "unsubscribe" => Self::Unsubscribe,
             "history" => Self::History,
             "connect" => Self::Connect,
+            "refresh" => Self::Refresh,
             "call" => Self::Call,
             "answer" => Self::Answer,
             _ => return None,
@@ -39,6 +41,7 @@ impl Method {
             Self::Publish => "publish",
             Self::History => "history",
             Self::Ping => "ping",
+            Self::Refresh => "refresh",
             Self::Call => "call",
             Self::Answer => "answer",
         }
@@ -47,12 +50,13 @@ impl Method {
     /// The fields that are read; all others are ignored.
     pub(super) const fn fields(self) -> &'static [&'static str] {
         match self {
-            Self::Connect => &["token", "subscribe"],
+            Self::Connect => &["token", "session", "subscribe"],
             Self::Subscribe => &["topic", "after", "last", "latest"],
             Self::Unsubscribe => &["topic"],
             Self::Publish => &["topic", "data", "event", "key", "message_id", "echo", "text", "topics"],
             Self::History => &["topic", "before", "after", "limit"],
             Self::Ping => &[],
+            Self::Refresh => &["token"],
             Self::Call => &["method", "data", "text"],
             Self::Answer => &["call_id", "data", "text", "error"],
         }
@@ -65,4 +69,4 @@ pub(super) const ENTRY_FIELDS: &[&str] =
 
 /// Names that v1 has given away already. This server does not serve them, but they count as methods: next to
 /// another method they are not an unknown field.
-pub(super) const RESERVED: [&str; 4] = ["presence", "refresh", "subscribed", "unsubscribed"];
+pub(super) const RESERVED: [&str; 3] = ["presence", "subscribed", "unsubscribed"];

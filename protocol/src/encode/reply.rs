@@ -26,6 +26,11 @@ pub(super) fn reply(id: Option<RequestId>, reply: &Reply, out: &mut BytesMut) ->
     match reply {
         Reply::Connected(reply) => connected(reply, &mut inner),
         Reply::Subscribed(reply) => subscribed(*reply, &mut inner),
+        Reply::Refreshed { expires } => {
+            if let Some(expires) = expires {
+                inner.milliseconds("expires_ms", *expires);
+            }
+        }
         Reply::Published(reply) => published(*reply, &mut inner),
         Reply::History(page) => history(page, &mut inner),
         Reply::Error(failure) => error(failure, &mut inner),
@@ -57,6 +62,10 @@ fn called(id: Option<RequestId>, payload: &Payload, out: &mut BytesMut) -> Kind 
 fn connected(reply: &Connected, ok: &mut Object<'_>) {
     ok.client("client", reply.client);
     ok.optional_text("user", reply.user.as_deref());
+    ok.optional_text("session", reply.session.as_deref());
+    if reply.resumed {
+        ok.flag("resumed", true);
+    }
     ok.milliseconds("ping_ms", reply.ping);
     if let Some(expires) = reply.expires {
         ok.milliseconds("expires_ms", expires);
