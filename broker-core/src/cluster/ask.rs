@@ -30,8 +30,9 @@ use tokio::{
 use super::{Cluster, NotSent, parcels};
 use crate::{backend::NodeId, broker::Inner};
 
-/// How many questions of others are answered at once; what is beyond is answered by a no.
-const MAX_ANSWERING: usize = 256;
+/// How many questions of others are answered at once; what is beyond is answered by a no. A call to a client is one until the client
+/// has answered.
+const MAX_ANSWERING: usize = 2048;
 
 /// How long a question may take, whoever asks.
 const LONGEST: Duration = Duration::from_secs(600);
