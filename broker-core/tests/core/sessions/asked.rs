@@ -269,8 +269,7 @@ async fn who_does_not_read_is_called_as_long_as_there_is_room() {
     let node = Node::start(|broker| broker.limits(|limits| limits.control_bytes = 1000)).await;
     let mut client = node.client().await;
     client.wire.shut();
-    let open: Vec<_> =
-        (0..3).map(|_| calling(node.broker.clients().call("seen", "x".repeat(400)))).collect();
+    let open: Vec<_> = (0..3).map(|_| calling(node.broker.clients().call("seen", "x".repeat(400)))).collect();
     idle().await;
     assert_eq!(open.iter().map(JoinHandle::is_finished).collect::<Vec<_>>(), [false, false, true]);
     client.wire.open();

@@ -1,6 +1,7 @@
 //! Sessions: who is let in, what is refused and how, what hooks see, what is counted.
 
 mod asked;
+mod asked_nodes;
 mod calls;
 mod connect;
 mod counts;

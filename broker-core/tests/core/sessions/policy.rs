@@ -45,7 +45,11 @@ impl Policy for Scripted {
             Some("panic-later") => Verdict::later(async { panic!("a policy that fails") }),
             Some("late") => Verdict::later(async move {
                 tokio::time::sleep(Duration::from_secs(3)).await;
-                if who.user.as_deref() == Some("ann") { Ok(Grant::new()) } else { Err(Refusal::forbidden("not you")) }
+                if who.user.as_deref() == Some("ann") {
+                    Ok(Grant::new())
+                } else {
+                    Err(Refusal::forbidden("not you"))
+                }
             }),
             _ => Verdict::allow(),
         }
