@@ -44,6 +44,26 @@ async fn what_one_publishes_others_get() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn private_messages_reach_all_tabs_of_a_user_or_one() {
+    let app = TestBroker::start(Broker::builder().policy(Users)).await;
+    let (mut tab, mut other_tab) = (app.connect_as("ann").await, app.connect_as("ann").await);
+    let mut bob = app.connect_as("bob").await;
+    app.publish("$user.ann", "for ann").await.unwrap();
+    app.publish("$all", "for all").await.unwrap();
+    app.publish(tab.address().as_str(), "for this tab").await.unwrap();
+    for client in [&mut tab, &mut other_tab] {
+        let message = client.message().await;
+        assert_eq!((&*message.topic, message.text()), ("$user.ann", "for ann"));
+    }
+    for client in [&mut tab, &mut other_tab, &mut bob] {
+        assert_eq!(client.message().await.text(), "for all");
+    }
+    assert_eq!(tab.message().await.text(), "for this tab");
+    other_tab.nothing().await;
+    bob.nothing().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn who_was_cut_off_gets_what_it_missed() {
     let app = open().await;
     let (mut ann, mut bob) = (app.connect().await, app.connect().await);

@@ -15,7 +15,7 @@ pub(crate) const LAST_EVENT_ID: &str = "Last-Event-ID";
 /// A stream as it is asked for.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Wanted {
-    /// At least one, each once.
+    /// Each once; none in a stream of nothing but what is for the reader itself.
     pub(crate) topics: Vec<SubscribeCommand>,
     pub(crate) form: Form,
 }
@@ -105,7 +105,7 @@ impl Asked {
     }
 
     fn check(&self) -> Result<(), Refused> {
-        if self.topics.is_empty() {
+        if self.topics.is_empty() && !self.v1 {
             return Err(bad("topic", "name a topic: ?topic=NAME"));
         }
         if self.topics.len() > 1 && matches!(self.cursor, Some(Cursor::Topic(_))) {

@@ -134,6 +134,14 @@ impl Shard {
         let subscriber = self.outbox.as_subscriber();
         with_batch(&self.topic, self.id, &[message], false, false, |batch| subscriber.offer(batch))
     }
+
+    fn offer_direct(&self, seq: u64) -> Offer {
+        let topic = TopicName::new("$all").unwrap();
+        let message =
+            Draft { topic: topic.clone(), seq, size: 0, key: None, hidden: false, place: None }.build();
+        let (subscriber, id) = (self.outbox.as_subscriber(), SubscriptionId::DIRECT);
+        with_batch(&topic, id, &[message], false, false, |batch| subscriber.offer(batch))
+    }
 }
 
 fn reason() -> CloseReason {
@@ -216,6 +224,35 @@ fn closing_under_fire_loses_count_of_nothing() {
         let kinds = sink.kinds();
         assert!(kinds.ends_with('X') && kinds.matches('X').count() == 1, "{kinds}");
         assert_eq!(kinds.matches('R').count(), 1, "{kinds}");
+        assert_eq!(kinds.matches('M').count() as u64, connection.outbox.inner.shared.totals.delivered.get());
+        connection.assert_accounted(3);
+        assert_eq!(connection.outbox.queued(), 0);
+    });
+}
+
+/// The same with messages to the connection itself, which have a queue only as long as some of them wait.
+#[test]
+fn closing_while_private_messages_wait_loses_count_of_nothing() {
+    check(3, || {
+        let connection = Connection::new(OverflowPolicy::DropOldest, 1, false);
+        let sink = Sink::new(3);
+        connection.outbox.attach(sink.clone());
+        let shard = connection.shard();
+        let fan_out = thread::spawn(move || {
+            shard.offer_direct(1);
+            shard.offer(2);
+            shard.offer_direct(3);
+        });
+        let (outbox, peer) = (connection.outbox.clone(), sink.clone());
+        let session = thread::spawn(move || {
+            outbox.finish(reason());
+            peer.open();
+        });
+        connection.run();
+        fan_out.join().unwrap();
+        session.join().unwrap();
+        let kinds = sink.kinds();
+        assert!(kinds.ends_with('X') && kinds.matches('X').count() == 1, "{kinds}");
         assert_eq!(kinds.matches('M').count() as u64, connection.outbox.inner.shared.totals.delivered.get());
         connection.assert_accounted(3);
         assert_eq!(connection.outbox.queued(), 0);

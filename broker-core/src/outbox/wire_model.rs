@@ -30,7 +30,7 @@ use crate::{
 
 #[derive(Clone, Debug)]
 enum Op {
-    /// For one of the subscriptions: sizes, and which is hidden.
+    /// For one of the subscriptions, or for the connection itself: sizes, and which is hidden.
     Offer {
         of: usize,
         messages: Vec<(usize, bool)>,
@@ -62,15 +62,18 @@ enum Op {
     Break,
 }
 
+/// Of the things to be offered the one that is for the connection itself.
+const DIRECT: usize = 3;
+
 fn ops() -> impl Strategy<Value = Vec<Op>> {
     let message = (0..300usize, prop::bool::weighted(0.1));
     let op = prop_oneof![
-        20 => (0..3usize, prop::collection::vec(message, 1..6), prop::bool::weighted(0.3))
+        20 => (0..=DIRECT, prop::collection::vec(message, 1..6), prop::bool::weighted(0.3))
             .prop_map(|(of, messages, more_follows)| Op::Offer { of, messages, more_follows }),
         6 => (0..80usize, any::<bool>()).prop_map(|(size, flush)| Op::Reply { size, flush }),
         2 => Just(Op::Ping),
         6 => Just(Op::ShardFlush),
-        2 => (0..3usize).prop_map(|of| Op::Lost { of }),
+        2 => (0..=DIRECT).prop_map(|of| Op::Lost { of }),
         1 => (0..3usize).prop_map(|of| Op::Live { of }),
         16 => prop_oneof![0..40usize, 0..2000usize].prop_map(Op::Open),
         1 => (0..3usize).prop_map(|of| Op::Leave { of }),
@@ -179,7 +182,10 @@ impl World {
             let id = outbox.add(Subject::Topic(topic.clone()), *policy, limit);
             Sub { topic, policy: *policy, id: Some(id), catching_up: false, next: 1 }
         });
-        let subs = subs.collect();
+        let (direct, policy) = (TopicName::new("$all").unwrap(), OverflowPolicy::DropOldest);
+        let id = Some(SubscriptionId::DIRECT);
+        let direct = Sub { topic: direct, policy, id, catching_up: false, next: 1 };
+        let subs = subs.chain([direct]).collect();
         let task = Arc::new(Task { woken: AtomicBool::new(true) });
         Self { outbox, sink, task, subs, offered: 0, replies: 0, closed: false, over: None }
     }
@@ -192,7 +198,7 @@ impl World {
                 let Some(id) = sub.id.filter(|_| !sub.catching_up) else { return };
                 let mut batch = Vec::new();
                 for (size, hidden) in messages {
-                    let place = Some((1, sub.next, sub.next - 1));
+                    let place = (*of != DIRECT).then_some((1, sub.next, sub.next - 1));
                     let (topic, seq) = (sub.topic.clone(), sub.next);
                     batch.push(Draft { topic, seq, size: *size, key: None, hidden: *hidden, place }.build());
                     sub.next += 1;
@@ -293,6 +299,7 @@ impl World {
         assert!(self.outbox.is_empty(), "something waits on a socket that takes it");
         assert_eq!(self.outbox.stalled_for(), None);
         assert_eq!(self.over.is_some(), self.closed);
+        assert!(!self.outbox.inner.state.lock().has_direct_queue(), "it is kept although nothing waits in it");
         let shared = &self.outbox.inner.shared;
         assert_eq!(unaccounted(shared, self.offered, 0), 0, "conservation at the end");
         assert_eq!((shared.budget.used(), shared.budget.messages()), (0, 0));

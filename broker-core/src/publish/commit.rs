@@ -311,7 +311,8 @@ impl Commit<'_> {
         }
         let Some(parts) = self.parts.take() else { return Ok(Attempt::Committed(Ack::Done(EPHEMERAL))) };
         let origins = locks.iter_mut().map(|sequencer| sequencer.next_origin(broker.node));
-        let outgoing = (!broker.capabilities.inline).then(|| outgoing(&parts, &topics, origins.collect(), &self.to));
+        let outgoing =
+            (!broker.capabilities.inline).then(|| outgoing(&parts, &topics, origins.collect(), &self.to));
         let whole = self.permits.use_up(union);
         if self.copies > 1 {
             for index in bits(union) {
@@ -379,12 +380,7 @@ impl Commit<'_> {
     }
 }
 
-fn outgoing(
-    parts: &MessageParts,
-    topics: &[Arc<TopicState>],
-    origins: Vec<Origin>,
-    to: &[To],
-) -> Outgoing {
+fn outgoing(parts: &MessageParts, topics: &[Arc<TopicState>], origins: Vec<Origin>, to: &[To]) -> Outgoing {
     let mut named: Vec<_> = topics.iter().map(|topic| topic.name().clone()).zip(origins).collect();
     let mut message = parts.clone();
     // The topics are in the order of their locks: the first of them carries the message.

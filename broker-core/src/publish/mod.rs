@@ -2,6 +2,7 @@
 
 pub(crate) mod addressed;
 mod builder;
+mod clients;
 mod commit;
 mod echo;
 mod error;

@@ -12,16 +12,17 @@ use futures_util::FutureExt;
 
 use super::{
     by_pattern::PatternReader,
+    connection::{Anns, Connection, TO_ALL},
     faults::{Faults, Handle},
-    frames::uid,
+    frames::{Table, uid},
+    hearing::Hearing,
     shards::Shards,
 };
 use crate::{
     Broker, SubscribeError,
     backend::memory::{HubNode, MemoryHub},
-    message::{Epoch, Gap, GapReason, LogPlace, Payload, Position},
-    policy,
-    session::{Published, Start},
+    message::{Epoch, Format, Gap, GapReason, LogPlace, Payload, Position},
+    session::{Handshake, Published, Start},
     subscription::{Delivery, Subscription},
     topic::{OverflowPolicy, TopicConfig, TopicName},
 };
@@ -32,6 +33,7 @@ struct Node {
     broker: Broker,
     hub: Arc<HubNode>,
     faults: Arc<Faults>,
+    format: (Format, Arc<Table>),
     shards: Shards,
     is_cut: bool,
 }
@@ -44,6 +46,8 @@ pub(super) struct Truth {
     /// The last position of each logged topic that a publisher was told.
     pub(super) tops: HashMap<&'static str, Position>,
     pub(super) stored: HashMap<u64, Position>,
+    /// The last part of each log that was lost: it ends in front of this offset, and began behind that position.
+    pub(super) holes: HashMap<&'static str, (u64, Position)>,
 }
 
 struct World {
@@ -52,11 +56,14 @@ struct World {
     nodes: Vec<Node>,
     readers: Vec<Reader>,
     by_pattern: Vec<PatternReader>,
+    connections: Vec<Connection>,
     truth: Truth,
     next_uid: u64,
     /// Whether backends do more than being cut off.
     fails: bool,
     forgets: bool,
+    /// Whether logs lose their ends.
+    skips: bool,
     trace: bool,
 }
 
@@ -80,16 +87,31 @@ impl World {
             let backend = Arc::new(hub.node());
             let config = TopicConfig::new().history(history);
             let builder =
-                Broker::builder().policy(policy::Open).shards(rng.usize(1..=2)).topic("l.*", config);
+                Broker::builder().policy(Anns).shards(rng.usize(1..=2)).topic("l.*", config);
             let faults = Faults::new(rng.u64(..), fails);
             let handle = Handle { hub: backend.clone(), faults: faults.clone() };
             let builder = builder.limits(|limits| limits.queue_messages = 8).backend(handle);
             let broker = builder.start().await.unwrap_or_else(|error| panic!("{error}"));
-            nodes.push(Node { shards: Shards::take(&broker), broker, hub: backend, faults, is_cut: false });
+            let table = Arc::new(Table::new(0));
+            let format = broker.register(table.clone()).unwrap_or_else(|error| panic!("{error}"));
+            let shards = Shards::take(&broker);
+            nodes.push(Node { shards, broker, hub: backend, faults, format: (format, table), is_cut: false });
         }
-        let forgets = rng.u8(..4) == 0;
-        let (readers, by_pattern, truth) = (Vec::new(), Vec::new(), Truth::default());
-        Self { rng, hub, nodes, readers, by_pattern, truth, next_uid: 0, fails, forgets, trace }
+        let (forgets, skips) = (rng.u8(..4) == 0, rng.u8(..4) == 0);
+        Self {
+            rng,
+            hub,
+            nodes,
+            readers: Vec::new(),
+            by_pattern: Vec::new(),
+            connections: Vec::new(),
+            truth: Truth::default(),
+            next_uid: 0,
+            fails,
+            forgets,
+            skips,
+            trace,
+        }
     }
 
     async fn act(&mut self) {
@@ -103,7 +125,12 @@ impl World {
             50..70 => tokio::task::yield_now().await,
             70..77 => self.subscribe(at).await,
             77..80 => self.subscribe_pattern(at).await,
-            80..87 if !self.readers.is_empty() => {
+            80..82 => self.connect(at).await,
+            82..85 if !self.connections.is_empty() => {
+                let (connection, most) = (self.rng.usize(..self.connections.len()), self.rng.usize(1..100));
+                self.connections[connection].poll(&self.truth, most, self.trace);
+            }
+            85..87 if !self.readers.is_empty() => {
                 let (reader, most) = (self.rng.usize(..self.readers.len()), self.rng.usize(1..5));
                 self.readers[reader].poll(&self.truth, most, self.trace);
             }
@@ -112,9 +139,22 @@ impl World {
                 self.by_pattern[reader].poll(&self.truth, most, self.trace);
             }
             90..95 => self.cut(at, !self.nodes[at].is_cut),
+            95 if self.skips => {
+                let (name, offsets) = (TOPICS[self.rng.usize(1..3)], [1, 3, 1 << 33][self.rng.usize(..3)]);
+                let Some(top) = self.truth.tops.get(name).copied() else { return };
+                let hole = self.truth.holes.entry(name).or_insert((0, top));
+                *hole = if hole.1 == top { *hole } else { (0, top) };
+                hole.0 = hole.0.max(top.offset + 1) + offsets;
+                note!(self, "{offsets} of {name} are lost");
+                self.hub.skip(&TopicName::new(name).unwrap_or_else(|error| panic!("{error}")), offsets);
+            }
             95..97 if !self.readers.is_empty() => {
                 let reader = self.rng.usize(..self.readers.len());
                 drop(self.readers.swap_remove(reader));
+            }
+            97 if self.connections.len() > 2 => {
+                let connection = self.rng.usize(..self.connections.len());
+                drop(self.connections.swap_remove(connection));
             }
             98 => tokio::time::sleep(Duration::from_millis(self.rng.u64(1..100))).await,
             99 if !self.by_pattern.is_empty() => {
@@ -138,7 +178,10 @@ impl World {
     }
 
     fn publish(&mut self, at: usize) {
-        let name = TOPICS[self.rng.usize(..3)];
+        let name = match self.rng.u8(..3) {
+            0 => TO_ALL[self.rng.usize(..2)],
+            _ => TOPICS[self.rng.usize(..3)],
+        };
         self.publish_on(at, name);
     }
 
@@ -155,7 +198,10 @@ impl World {
                 self.truth.stored.insert(id, position);
             }
             // Subscribers here have it, whether it was carried to the other nodes or not.
-            _ if name.starts_with('e') => self.truth.ephemeral.entry((at, name)).or_default().push(id),
+            _ if name.starts_with(['e', '$']) => {
+                let name = if name.starts_with('$') { TO_ALL[0] } else { name };
+                self.truth.ephemeral.entry((at, name)).or_default().push(id);
+            }
             _ => assert!(self.nodes[at].fails(), "refused: {result:?}"),
         }
     }
@@ -179,15 +225,11 @@ impl World {
         note!(self, "node {at}, {name}, {start:?}: {:?}", result.as_ref().map(|r| (r.client(), r.outcome())));
         match result {
             Ok(subscription) => {
-                let heard = (0..self.nodes.len()).map(|node| {
-                    let sent = self.truth.ephemeral.get(&(node, name));
-                    Heard { owed_from: sent.map_or(0, Vec::len), next: 0, told: false, untold: false }
-                });
                 self.readers.push(Reader {
                     name,
                     node: at,
                     last: subscription.outcome().position,
-                    heard: heard.collect(),
+                    hearing: Hearing::new(name, self.nodes.len(), &self.truth),
                     told: (subscription.outcome().recovered == Some(false)).then_some(None),
                     may_end: false,
                     subscription,
@@ -196,6 +238,18 @@ impl World {
             Err(SubscribeError::Backend(_)) if self.nodes[at].fails() => {}
             Err(error) => panic!("{error}"),
         }
+    }
+
+    async fn connect(&mut self, at: usize) {
+        if self.connections.len() >= 6 {
+            return;
+        }
+        let Node { broker, format: (format, table), .. } = &self.nodes[at];
+        let connected = broker.connect(Handshake::new("sim"), format).await;
+        let connected = connected.unwrap_or_else(|error| panic!("{error}"));
+        note!(self, "node {at}: {} connects", connected.1.client());
+        let hearing = Hearing::new(TO_ALL[0], self.nodes.len(), &self.truth);
+        self.connections.push(Connection::new(at, connected, table.clone(), hearing));
     }
 
     async fn subscribe_pattern(&mut self, at: usize) {
@@ -219,6 +273,10 @@ impl World {
         }
         note!(self, "-- now everything is let through");
         self.rest().await;
+        for connection in &self.connections {
+            note!(self, "the end of a connection of node {}", connection.node);
+            connection.end(&self.truth);
+        }
         for reader in &self.readers {
             note!(self, "the end of {} on node {}", reader.name, reader.node);
             reader.end(&self.truth);
@@ -251,6 +309,9 @@ impl World {
                 for reader in &mut self.by_pattern {
                     reader.poll(&self.truth, usize::MAX, self.trace);
                 }
+                for connection in &mut self.connections {
+                    connection.poll(&self.truth, usize::MAX, self.trace);
+                }
             }
             // Whatever waits for its time.
             tokio::time::sleep(Duration::from_secs(1)).await;
@@ -259,6 +320,13 @@ impl World {
             let stats = node.broker.stats();
             assert!(stats.shard_depths.iter().all(|depth| *depth == 0), "permits are missing: {stats:?}");
         }
+    }
+}
+
+impl Truth {
+    /// What a node has published on an ephemeral topic, or to everybody.
+    pub(super) fn sent(&self, node: usize, name: &'static str) -> &[u64] {
+        self.ephemeral.get(&(node, name)).map_or(&[], Vec::as_slice)
     }
 }
 
@@ -276,19 +344,11 @@ struct Reader {
     /// The last position that was seen.
     last: Option<Position>,
     /// Of each node, on an ephemeral topic.
-    heard: Vec<Heard>,
+    hearing: Hearing,
     /// Gaps since the last message: how much was missed, if that is known.
     told: Option<Option<u64>>,
     /// A gap of another epoch was told.
     may_end: bool,
-}
-
-struct Heard {
-    owed_from: usize,
-    next: usize,
-    told: bool,
-    /// Messages were passed over, and no gap has been told since.
-    untold: bool,
 }
 
 impl Reader {
@@ -304,7 +364,7 @@ impl Reader {
             match next {
                 Some(Delivery::Message(received)) => match received.place() {
                     Some(place) => self.logged(truth, uid(received.message()), place),
-                    None => self.ephemeral(truth, uid(received.message())),
+                    None => self.hearing.message(truth, uid(received.message())),
                 },
                 Some(Delivery::Gap(gap)) => self.gap(&gap),
                 Some(Delivery::Live(position)) => self.pass(position, 0),
@@ -335,24 +395,9 @@ impl Reader {
         (self.last, self.told, self.may_end) = (Some(position), None, false);
     }
 
-    fn ephemeral(&mut self, truth: &Truth, id: u64) {
-        let found = truth.ephemeral.iter().find_map(|((node, name), sent)| {
-            let at = sent.iter().position(|held| *held == id).filter(|_| *name == self.name)?;
-            Some((*node, at))
-        });
-        let (node, at) = found.unwrap_or_else(|| panic!("{id} was never published"));
-        let heard = &mut self.heard[node];
-        assert!(at >= heard.next, "{}: {at} of node {node} comes after {}", self.name, heard.next);
-        // Who has not heard a node before learns from its control frame, which may come later, what it missed.
-        heard.untold |= at > heard.next.max(heard.owed_from) && !heard.told;
-        (heard.next, heard.told) = (at + 1, false);
-    }
-
     fn gap(&mut self, gap: &Gap) {
         assert!(gap.missed != Some(0), "a gap of nothing");
-        for heard in &mut self.heard {
-            (heard.told, heard.untold) = (true, false);
-        }
+        self.hearing.gap();
         self.may_end |= gap.reason == GapReason::Epoch;
         self.told = Some(match self.told {
             None => gap.missed,
@@ -364,10 +409,6 @@ impl Reader {
         if let (Some(last), Some(top)) = (self.last, truth.tops.get(self.name)) {
             assert!(last == *top || self.told.is_some(), "{}: {last} is not the end, {top} is", self.name);
         }
-        for (node, heard) in self.heard.iter().enumerate() {
-            let sent = truth.ephemeral.get(&(node, self.name)).map_or(0, Vec::len);
-            let silent = heard.untold || sent > heard.next.max(heard.owed_from) && !heard.told;
-            assert!(!silent, "{}: {sent} of node {node}, {} came", self.name, heard.next);
-        }
+        self.hearing.end(truth);
     }
 }

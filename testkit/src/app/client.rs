@@ -89,6 +89,12 @@ impl TestClient {
         &self.name
     }
 
+    /// The address of its connection: what is published to it comes to this client alone.
+    #[must_use]
+    pub fn address(&self) -> String {
+        format!("$client.{}", self.name)
+    }
+
     /// Subscribes to a topic or a pattern.
     ///
     /// # Panics

@@ -193,3 +193,29 @@ async fn latest_begins_again_until_its_first_value_has_come() {
     let mut last = app.reader("topic=cpu&last=2").await;
     assert_eq!((last.pair().await.1, last.pair().await.1), ("b".into(), "c".into()));
 }
+
+#[tokio::test]
+async fn what_is_for_the_reader_itself_comes_in_v1_and_nowhere_else() {
+    let app = logged().await;
+    for version in [Version::One, Version::Two] {
+        let mut several = app.open(version, "topic=log.a&topic=b", "").await;
+        let mut one = app.open(version, "topic=b&format=v1", "").await;
+        let mut none = app.open(version, "format=v1", "").await;
+        let mut raw = app.open(version, "topic=b", "").await;
+        for reader in [&mut several, &mut one, &mut none, &mut raw] {
+            reader.begun().await;
+        }
+        let before = several.parser.last_event_id.clone();
+        app.broker.publish("$all", "everybody").event("note").await.unwrap();
+        for reader in [&mut several, &mut one, &mut none] {
+            let event = reader.next().await;
+            let frame: Value = serde_json::from_str(&event.data).unwrap();
+            assert_eq!((&*event.name, &frame["topic"], &frame["event"]), ("message", &json!("$all"), &json!("note")));
+        }
+        assert_eq!(several.parser.last_event_id, before, "no cursor is moved by it");
+        publish(&app, "b", "after").await;
+        assert_eq!(raw.pair().await, ("message".into(), "after".into()));
+    }
+    let (status, error) = app.refusal("").await;
+    assert_eq!((status, &error["field"]), (400, &json!("topic")));
+}

@@ -135,7 +135,8 @@ async fn a_topic_that_is_always_busy_does_not_keep_private_messages_waiting() {
 #[tokio::test(start_paused = true)]
 async fn limits_are_those_of_every_message() {
     let small = TopicConfig::new().max_message(10);
-    let node = node(|broker| broker.topic("$user.*", small).limits(|limits| limits.topics_per_publish = 2)).await;
+    let node =
+        node(|broker| broker.topic("$user.*", small).limits(|limits| limits.topics_per_publish = 2)).await;
     let too_long = node.broker.publish("$user.ann", "x".repeat(11)).await;
     assert!(matches!(too_long, Err(PublishError::TooLarge { limit: 10, value: 11, .. })), "{too_long:?}");
     let too_many = node.broker.publish("$user.a", "x").also("$user.b").also("$user.c").await;

@@ -1,12 +1,13 @@
 //! On one node.
 
 use fanfare_core::{
+    publish::PublishError,
     session::{ClientId, Command, ConnectCommand, Handshake},
     topic::{Address, Topic, TopicConfig},
 };
 
 use super::{node, user};
-use crate::support::{TestClient, idle};
+use crate::support::{TestClient, deliveries, idle};
 
 fn address(client: &TestClient) -> Address {
     Address::client(client.outbox.client())
@@ -133,9 +134,8 @@ async fn names_that_hold_anything_are_escaped_and_never_somebody_else() {
     }
     for wrong in ["$user", "$user.a.b", "$client.me", "$client", "$nodes", "$direct", "$all.x"] {
         let refused = node.broker.publish(wrong, "?").await;
-        let field = fanfare_core::publish::PublishError::Unsupported { field: "topic", reason: "" };
-        let matches = std::mem::discriminant(&refused.unwrap_err()) == std::mem::discriminant(&field);
-        assert!(matches, "{wrong}");
+        let is_refused = matches!(refused, Err(PublishError::Unsupported { field: "topic", .. }));
+        assert!(is_refused, "{wrong}: {refused:?}");
         assert!(node.broker.subscribe(wrong).await.is_err(), "{wrong} is no topic");
     }
     assert!(node.broker.subscribe("$user.ann").await.is_err(), "nobody subscribes to an address");
@@ -185,4 +185,27 @@ async fn who_comes_back_is_another_connection_of_the_same_user() {
     let mut second = node.connect(Handshake::new("test").with_token("ann")).await.unwrap();
     node.broker.publish("$user.ann", "seen").await.unwrap();
     assert_eq!(second.read().await, ["$user.ann seen"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_clients_that_an_app_has_chosen_are_published_to() {
+    let node = node(|broker| broker.shards(2)).await;
+    let (mut ann, mut ann_too, mut bob) =
+        (user(&node, "ann").await, user(&node, "ann").await, user(&node, "bob").await);
+    bob.subscribe("room").await;
+    let clients = || node.broker.clients();
+    clients().user("ann").except(ann.outbox.client()).publish("1").event("note").await.unwrap();
+    clients().publish("2").await.unwrap();
+    clients().client(bob.outbox.client()).publish("3").await.unwrap();
+    clients().topic("room").publish("4").await.unwrap();
+    assert_eq!(ann.read().await, ["$all 2"]);
+    assert_eq!(ann_too.read().await, ["$user.ann 1 event=note", "$all 2"]);
+    let id = address(&bob).name().unwrap();
+    assert_eq!(deliveries(bob.read().await), ["$all 2".to_owned(), format!("{id} 3"), "room 4".to_owned()]);
+    let not_one = [clients().user("ann").topic("room"), clients().local(), clients().user("ann").user("bob")];
+    for clients in not_one {
+        let refused = clients.publish("5").await;
+        assert!(matches!(refused, Err(PublishError::Unsupported { field: "topic", .. })), "{refused:?}");
+    }
+    assert!(matches!(clients().topic("a..b").publish("6").await, Err(PublishError::InvalidTopic(_))));
 }

@@ -32,7 +32,8 @@ async fn rules_allow_addresses_only_where_they_name_them() {
 #[tokio::test(start_paused = true)]
 async fn users_write_to_each_other_where_a_rule_says_so() {
     let node = node(rules().publish("$user.*").unwrap()).await;
-    let (mut ann, mut bob, mut bobs) = (user(&node, "ann").await, user(&node, "bob").await, user(&node, "bob").await);
+    let (mut ann, mut bob, mut bobs) =
+        (user(&node, "ann").await, user(&node, "bob").await, user(&node, "bob").await);
     assert_eq!(ann.publish("$user.bob", "hello").await, ["1: published"]);
     for tab in [&mut bob, &mut bobs] {
         assert_eq!(tab.read().await, ["$user.bob hello"]);
