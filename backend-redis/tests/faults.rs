@@ -22,7 +22,7 @@ use fanfare_testkit::{
     faults::{self, EPHEMERAL, LOGGED, Site, World},
     server::Program,
 };
-use support::{Kind, PASSWORD, PATIENCE, Redis, Setup, broker, built, lone, url_of, world};
+use support::{Kind, PASSWORD, PATIENCE, Redis, Setup, broker, built, url_of, world};
 use tokio::{
     net::{TcpListener, TcpStream},
     time::{sleep, timeout},
@@ -175,55 +175,13 @@ fn a_busy_program_is_no_silent_server() {
     let Some(setup) = servers.block_on(Setup::start(Program::Redis)) else { return };
     let quick =
         setup.builder().ping_every(Duration::from_millis(20)).answer_within(Duration::from_millis(300));
-    runtime.block_on(async {
-        let node = lone(quick).await;
-        // Most of the time an answer is on its way.
-        setup.proxy.latency(Duration::from_millis(30));
-        for _ in 0..20 {
-            // Somewhere between a ping and its answer.
-            sleep(Duration::from_millis(fastrand::u64(20..60))).await;
-            std::thread::sleep(Duration::from_millis(400));
-        }
-        sleep(Duration::from_millis(100)).await;
-        assert_eq!(node.told(), [], "nothing has happened");
-        node.end().await;
-    });
+    runtime.block_on(faults::standstill(&setup, built(quick)));
 }
 
 /// With a buffer, what is published in an outage is sent after it, in order.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_buffer_holds_back_what_is_published() {
     let Some(setup) = Setup::start(Program::Redis).await else { return };
-    let patient = || setup.builder().publish_buffer(1000, 1 << 20).publish_within(PATIENCE);
-    let publisher = broker(patient()).await;
-    let listener = broker(setup.builder()).await;
-    let mut subscription = listener.subscribe("logged.t").await.expect("a subscription");
-    setup.proxy.refuse();
-    World::until_state(&publisher, BackendState::Down).await;
-    let held: Vec<_> = (0..1000)
-        .map(|n: u32| tokio::spawn(publisher.publish("logged.t", n.to_string()).into_future()))
-        .collect();
-    tokio::task::yield_now().await;
-    sleep(Duration::from_millis(200)).await;
-    let over = timeout(PATIENCE, publisher.publish("logged.t", "one too many").into_future()).await;
-    assert!(over.expect("an answer at once").is_err());
-    setup.proxy.heal();
-    for publish in held {
-        publish.await.expect("a task").expect("it is sent when the server is back");
-    }
-    let mut got = Vec::new();
-    while got.len() < 1000 {
-        match timeout(PATIENCE, subscription.recv()).await.expect("a message") {
-            Some(Delivery::Message(message)) => {
-                got.push(message.message().payload().as_str().expect("text").to_owned());
-            }
-            Some(_) => {}
-            None => panic!("the subscription has ended"),
-        }
-    }
-    got.sort_by_key(|text| text.parse::<u32>().expect("a number"));
-    assert_eq!(got, (0..1000).map(|n| n.to_string()).collect::<Vec<_>>());
-    for broker in [publisher, listener] {
-        broker.drain(Duration::from_secs(5)).await;
-    }
+    let patient = setup.builder().publish_buffer(1000, 1 << 20).publish_within(PATIENCE);
+    faults::held_back(&setup, built(patient), built(setup.builder())).await;
 }

@@ -5,8 +5,10 @@
 //! it is noticed within 10 s; that the nodes are back soon after its end; that every accepted message is delivered, once and in order, or covered
 //! by a gap; that no task and no connection is left, and no memory to speak of.
 //!
-//! What a test of your own needs is here, too: a [`World`] for other faults, and [`Lone`], a node without a broker.
+//! What a test of your own needs is here, too: a [`World`] for other faults, and [`Lone`], a node without a broker. [`held_back`] and
+//! [`standstill`] are for backends with settings of their own.
 
+mod apart;
 mod books;
 pub mod each;
 mod impostor;
@@ -16,11 +18,12 @@ mod world;
 
 use std::time::Duration;
 
+pub use apart::{held_back, standstill};
 pub use impostor::impostor;
 pub use lone::{Lone, Told, retention};
 pub use site::{Setup, Site};
 use tokio::runtime::Builder;
-pub use world::{World, broker};
+pub use world::{Losses, World, broker};
 
 /// The topic of a [`World`] whose messages are retained.
 pub const LOGGED: &str = "logged.t";

@@ -143,30 +143,42 @@ impl World {
         }
     }
 
-    /// Checks the books for the last time and ends everything. Says how many messages were lost and told; how many of logged
-    /// ones is the result.
-    pub async fn end(self, fault: &str) -> usize {
+    /// Checks the books for the last time and ends everything. Says how many messages were lost and told.
+    pub async fn end(self, fault: &str) -> Losses {
         self.check().await;
         self.stop.store(true, Ordering::SeqCst);
         self.publishing.await.expect("publishing");
         let last = self.next.load(Ordering::SeqCst).saturating_sub(100);
-        let mut lost_of_logged = 0;
+        let mut losses = Losses::default();
         for (topic, listener) in &self.listeners {
             let accepted = self.accepted[usize::from(*topic == EPHEMERAL)].lock().clone();
             let lost = listener.check(&accepted, last);
-            lost_of_logged += if *topic == LOGGED { lost } else { 0 };
+            let gaps = listener.gaps();
+            *(if *topic == LOGGED { &mut losses.logged } else { &mut losses.ephemeral }) += lost;
+            losses.gaps += gaps;
             eprintln!(
-                "{fault}: {}: {} accepted, {lost} lost and told, {} gaps",
+                "{fault}: {}: {} accepted, {lost} lost and told, {gaps} gaps",
                 listener.name,
                 accepted.len(),
-                listener.gaps()
             );
         }
         for broker in [&self.publisher, &self.listener] {
             broker.drain(Duration::from_secs(5)).await;
         }
-        lost_of_logged
+        losses
     }
+}
+
+/// What was lost and told.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Losses {
+    /// Messages of [`LOGGED`] that one of its two listeners missed.
+    pub logged: usize,
+    /// Messages of [`EPHEMERAL`] that its listener missed.
+    pub ephemeral: usize,
+    /// How often something was told to be lost.
+    pub gaps: usize,
 }
 
 impl fmt::Debug for World {
