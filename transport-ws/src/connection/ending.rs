@@ -24,12 +24,12 @@ pub(super) async fn end<L: Link>(session: Option<Session>, side: &mut Side<L>, e
             let said = flushed(side).await;
             (said.clone(), said.kind != CloseKind::Lost)
         }
-        End::Client(answer) => {
+        End::Client(answer, kind) => {
             side.outbox.push_control(answer);
             // Whatever else is queued is given up, and there is no other word to say.
             side.outbox.close(CloseKind::Lost.into());
             let reason = flushed(side).await;
-            let reason = if reason.kind == CloseKind::Lost { CloseKind::Normal.into() } else { reason };
+            let reason = if reason.kind == CloseKind::Lost { kind.into() } else { reason };
             (reason, false)
         }
         End::Lost => {

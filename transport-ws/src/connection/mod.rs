@@ -19,7 +19,7 @@ use std::{
 use bytes::{Buf, Bytes, BytesMut};
 use fanfare_core::{
     outbox::Outbox,
-    session::{CloseReason, Session},
+    session::{CloseKind, CloseReason, Session},
 };
 use fanfare_http::TcpWire;
 use tokio::net::TcpStream;
@@ -48,8 +48,8 @@ enum End {
     Over(CloseReason),
     /// The client is told why.
     Because(CloseReason),
-    /// The client has closed, and gets this answer.
-    Client(Bytes),
+    /// The client has closed, for this reason, and gets this answer.
+    Client(Bytes, CloseKind),
     /// The stream has ended without a word.
     Lost,
     /// The client has not taken a byte for too long.

@@ -84,7 +84,9 @@ impl Turn {
         match event {
             Event::Ping(payload) => self.answer(Opcode::Pong, &payload),
             Event::Pong(_) => {}
-            Event::Close(frame) => self.end = Some(End::Client(answer_to(frame.as_ref()))),
+            Event::Close(frame) => {
+                self.end = Some(End::Client(answer_to(frame.as_ref()), said_by(frame.as_ref())));
+            }
             Event::Text(text) => {
                 self.has_message = true;
                 match mode {
@@ -142,6 +144,15 @@ impl Turn {
     /// Whether there is nothing to do.
     pub(super) fn is_empty(&self) -> bool {
         self.items.is_empty() && self.end.is_none()
+    }
+}
+
+/// Why the client has closed. With 1000, or no code at all, it says goodbye; with any other one, such as the 1001 of a page that is
+/// left, it may come back and take its session up again.
+fn said_by(frame: Option<&CloseFrame>) -> CloseKind {
+    match frame.map(|frame| frame.code) {
+        None | Some(1000) => CloseKind::Normal,
+        Some(_) => CloseKind::Away,
     }
 }
 

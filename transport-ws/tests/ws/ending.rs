@@ -26,6 +26,31 @@ async fn a_close_is_answered_with_its_code() {
 }
 
 #[tokio::test]
+async fn who_says_goodbye_is_told_apart_from_who_may_come_back() {
+    let (reasons, mut reason) = mpsc::channel(1);
+    let builder = Broker::builder().policy(Open).on_disconnected(move |_, reason| {
+        let reasons = reasons.clone();
+        async move { reasons.send(reason.kind).await.unwrap() }
+    });
+    let app = app_with(builder, Config::new()).await;
+    let close = |code: u16| frame(0x88, &code.to_be_bytes());
+    for (last, expected) in [
+        (close(1000), CloseKind::Normal),
+        (frame(0x88, b""), CloseKind::Normal),
+        // A page that is left or loaded again, and a client that makes another connection.
+        (close(1001), CloseKind::Away),
+        (close(3000), CloseKind::Away),
+        (Vec::new(), CloseKind::Lost),
+    ] {
+        let mut raw = app.raw("/ws").await;
+        raw.send(&last).await;
+        drop(raw);
+        let said = tokio::time::timeout(PATIENCE, reason.recv()).await.unwrap();
+        assert_eq!(said, Some(expected), "{}", last.escape_ascii());
+    }
+}
+
+#[tokio::test]
 async fn frames_that_break_the_rfc_have_their_codes() {
     let app = app_with(Broker::builder().policy(Open), Config::new().max_message(1000)).await;
     let cases: [(&[u8], u16); 8] = [

@@ -1,6 +1,7 @@
 //! The transport over real sockets.
 #![allow(missing_docs, clippy::unwrap_used)]
 
+mod calls;
 mod echo;
 mod ending;
 mod mounts;

@@ -1,0 +1,148 @@
+//! Calls over sockets, both ways.
+
+use std::{future::IntoFuture, time::Duration};
+
+use fanfare_core::{
+    Broker,
+    calls::{CallConfig, CallError},
+    message::Payload,
+    policy::Open,
+};
+use fanfare_ws::Config;
+use futures_util::{SinkExt, future::join_all};
+use serde_json::{Value, json};
+use tokio::io::AsyncReadExt;
+use tokio_tungstenite::tungstenite::Message;
+
+use crate::{
+    raw::frame,
+    support::{App, Client, PATIENCE, app, app_with},
+};
+
+async fn serving() -> App {
+    let concurrent = CallConfig::new().concurrent(64);
+    let builder = Broker::builder()
+        .policy(Open)
+        .limits(|limits| limits.commands_burst = 2000.try_into().unwrap())
+        .on_call_with("echo", concurrent, |call| async move {
+            tokio::time::sleep(Duration::from_millis(call.payload.len() as u64 % 7)).await;
+            Ok(call.payload)
+        })
+        .on_call("panic", |_| async { panic!("as a bug would") });
+    app_with(builder, Config::new()).await
+}
+
+/// A binary frame: the length of the header, the header, the payload.
+fn binary(header: &Value, payload: &[u8]) -> Message {
+    let header = header.to_string();
+    let length = u32::try_from(header.len()).unwrap().to_be_bytes();
+    Message::binary([&length, header.as_bytes(), payload].concat())
+}
+
+/// The header and the payload of the binary frame that comes next.
+async fn next_binary(client: &mut Client) -> (Value, Vec<u8>) {
+    let Message::Binary(bytes) = client.next().await else { panic!("no binary frame") };
+    let (length, rest) = bytes.split_first_chunk().unwrap();
+    let (header, payload) = rest.split_at(u32::from_be_bytes(*length) as usize);
+    (serde_json::from_slice(header).unwrap(), payload.to_vec())
+}
+
+/// Every byte, in an order that is no text.
+fn image() -> Vec<u8> {
+    (0..60_000_u32).map(|at| (at.wrapping_mul(2_654_435_761) >> 13) as u8).collect()
+}
+
+#[tokio::test]
+async fn a_thousand_calls_at_once_are_answered_each_under_its_number() {
+    let app = serving().await;
+    let mut client = app.client().await;
+    for id in 1..=1000 {
+        let data = "x".repeat(id % 13);
+        client
+            .send(&json!({"id": id, "call": {"method": "echo", "data": {"id": id, "pad": data}}}).to_string())
+            .await;
+    }
+    let mut seen = vec![false; 1001];
+    for _ in 0..1000 {
+        let reply = client.frame().await;
+        let id = reply["id"].as_u64().unwrap() as usize;
+        assert_eq!(reply["ok"]["data"]["id"], id, "{reply}");
+        assert!(!std::mem::replace(&mut seen[id], true), "{id} is answered twice");
+    }
+}
+
+#[tokio::test]
+async fn an_image_goes_both_ways_byte_for_byte() {
+    let app = serving().await;
+    let mut client = app.client().await;
+    client.0.send(binary(&json!({"id": 1, "call": {"method": "echo"}}), &image())).await.unwrap();
+    assert_eq!(next_binary(&mut client).await, (json!({"id": 1, "ok": {}}), image()));
+
+    let call = tokio::spawn(app.broker.clients().call("draw", image()).timeout(PATIENCE).into_future());
+    let (header, payload) = next_binary(&mut client).await;
+    assert_eq!((&header["call"]["method"], payload), (&json!("draw"), image()));
+    let id = &header["call"]["call_id"];
+    client.0.send(binary(&json!({"answer": {"call_id": id}}), &image())).await.unwrap();
+    assert_eq!(call.await.unwrap().unwrap().one().unwrap(), image().into());
+}
+
+#[tokio::test]
+async fn a_method_that_panics_leaves_the_connection_alive() {
+    let app = serving().await;
+    let mut client = app.client().await;
+    let reply = client.ask(r#"{"id":1,"call":{"method":"panic"}}"#).await;
+    assert_eq!(reply["error"]["code"], "internal");
+    let reply = client.ask(r#"{"id":2,"call":{"method":"echo","text":true,"data":"alive"}}"#).await;
+    assert_eq!(reply, json!({"id": 2, "ok": {"text": true, "data": "alive"}}));
+}
+
+#[tokio::test]
+async fn of_a_topic_so_many_have_answered() {
+    let app = app().await;
+    let mut clients = join_all((0..4).map(|_| app.client())).await;
+    for client in &mut clients {
+        client.ask(r#"{"id":1,"subscribe":{"topic":"t"}}"#).await;
+    }
+    // In plain mode there is no way to answer.
+    let mut plain = app.open("/ws?topic=t").await.unwrap();
+    let timeout = Duration::from_millis(1500);
+    let call = app.broker.clients().topic("t").call("ready", Payload::parsed_json(r#"{"round":3}"#).unwrap());
+    let call = tokio::spawn(call.timeout(timeout).into_future());
+    for (number, client) in clients.iter_mut().enumerate() {
+        let frame = client.frame().await;
+        assert_eq!(frame["call"]["data"], json!({"round": 3}));
+        assert_eq!(frame["call"]["timeout_ms"], 1500);
+        let id = &frame["call"]["call_id"];
+        match number {
+            0 | 1 => client.send(&json!({"answer": {"call_id": id, "data": number}}).to_string()).await,
+            2 => {
+                client.send(&json!({"answer": {"call_id": id, "error": {"code": "busy"}}}).to_string()).await
+            }
+            _ => {}
+        }
+    }
+    let answered = call.await.unwrap().unwrap();
+    assert_eq!((answered.answered(), answered.asked), (3, 5));
+    assert_eq!(answered.answers.iter().filter(|(_, result)| result.is_err()).count(), 1);
+    app.broker.publish("t", "still here").await.unwrap();
+    assert_eq!(plain.next().await, Message::text("still here"));
+}
+
+#[tokio::test]
+async fn an_answer_that_breaks_the_connection_is_none_at_once() {
+    let app = app_with(Broker::builder().policy(Open), Config::new().max_message(1000)).await;
+    let not_utf8 = frame(0x81, b"{\"answer\":{\"call_id\":\"s1\",\"data\":\"\xff\"}}");
+    let too_long = b"\x82\xFE\x03\xE9\x00\x00\x00\x00".to_vec();
+    for bytes in [not_utf8, too_long] {
+        let mut raw = app.raw("/ws").await;
+        let call = tokio::spawn(app.broker.clients().call("seen", "?").into_future());
+        let mut heard = Vec::new();
+        while !heard.windows(9).any(|part| part == b"\"call_id\"") {
+            assert!(raw.0.read_buf(&mut heard).await.unwrap() > 0, "{}", heard.escape_ascii());
+        }
+        raw.send(&bytes).await;
+        let answered = tokio::time::timeout(PATIENCE, call).await.unwrap().unwrap().unwrap();
+        assert_eq!((answered.answered(), answered.asked), (0, 1));
+        assert!(matches!(answered.one(), Err(CallError::NoAnswer)));
+    }
+}
