@@ -61,6 +61,10 @@ pub struct Limits {
     pub history_page_messages: usize,
     /// Bytes of one page of history: 1 MiB.
     pub history_page_bytes: usize,
+    /// Bytes of what the app says of one member of a topic's presence: 1 KiB; at most 8 KiB.
+    pub presence_meta: usize,
+    /// Members of one page of presence: 1,000.
+    pub presence_page_members: usize,
     /// Connections of one user: 100.
     pub connections_per_user: usize,
     /// Connections from one address: unlimited unless set, because many clients
@@ -84,10 +88,12 @@ impl Limits {
             &mut self.publishes_in_flight,
             &mut self.calls_in_flight,
             &mut self.history_page_messages,
+            &mut self.presence_page_members,
         ];
         for limit in least_one {
             *limit = (*limit).max(1);
         }
+        self.presence_meta = self.presence_meta.min(8 << 10);
         // A publish to several topics takes a permit for each.
         self.inbox_messages = self.inbox_messages.max(self.topics_per_publish);
         self.call_timeout = self.call_timeout.min(FOREVER);
@@ -124,6 +130,8 @@ impl Default for Limits {
             parked_sessions: 10_000,
             history_page_messages: 1000,
             history_page_bytes: 1 << 20,
+            presence_meta: 1 << 10,
+            presence_page_members: 1000,
             connections_per_user: 100,
             connections_per_address: None,
             connections: 100_000,

@@ -24,6 +24,8 @@ impl Inner {
     pub(super) async fn drain(&self, within: Duration) -> bool {
         let deadline = Instant::now() + within.min(FOREVER);
         self.draining.send_replace(true);
+        // Other nodes know before the connections end: their clients come back there.
+        self.presence.goodbye(self);
         // Commands are refused by now; what was committed is acknowledged and fanned out.
         let acknowledged = wait(deadline, || self.awaited.load(Ordering::SeqCst) == 0).await;
         let fanned_out = wait(deadline, || self.inboxes.iter().all(|inbox| inbox.is_quiet())).await;

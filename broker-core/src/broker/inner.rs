@@ -30,6 +30,7 @@ use crate::{
     message::{Encoder, Format, MAX_FORMATS, MessageParts},
     outbox::{Budget, OutboxLimits, Shared},
     policy::Policy,
+    presence::Presence,
     publish::{Echoes, PublishError},
     session::{ClientId, clock::Clock, seat::Attendance},
     stats::Totals,
@@ -60,6 +61,8 @@ pub(crate) struct Inner {
     pub(crate) searches: Semaphore,
     /// What of sessions has its time.
     pub(crate) clock: Arc<Clock>,
+    /// Who is there.
+    pub(crate) presence: Arc<Presence>,
     /// Who hears of subscriptions by name, where somebody does.
     pub(crate) attendance: OnceLock<Arc<dyn Attendance>>,
     pub(crate) subscriptions: Arc<AtomicUsize>,
@@ -111,6 +114,7 @@ impl Inner {
         let inbox = || Arc::new(Inbox::new(messages, bytes));
         let (configs, default) = table.configs();
         let agreement = Agreement::new(configs, default);
+        let keeps_presence = table.keeps_presence();
         let node = NodeId::random();
         let capabilities = backend.capabilities();
         let inner = Arc::new_cyclic(|this: &Weak<Self>| Self {
@@ -128,6 +132,7 @@ impl Inner {
             parking: Parking::new(&limits),
             searches: Semaphore::new(MAX_SEARCHES),
             clock: Arc::default(),
+            presence: Presence::new(this.clone(), node, capabilities.inline, keeps_presence),
             attendance: OnceLock::new(),
             subscriptions: Arc::default(),
             backend_state: watch::Sender::new(BackendState::Down),
@@ -162,9 +167,20 @@ impl Inner {
         inner.tasks.lock().extend([janitor, settler, clock]);
         inner.cluster.serve();
         crate::calls::register(&inner.cluster);
+        inner.serve_presence();
         inner.hand_sessions_over();
         inner.tasks.lock().extend(Cluster::tasks(&inner, &inner.backend));
         inner
+    }
+
+    /// Where some topic keeps presence.
+    fn serve_presence(self: &Arc<Self>) {
+        if self.presence.is_kept() {
+            self.presence.register(&self.cluster);
+            // Nobody else is told.
+            let _ = self.attendance.set(self.presence.clone());
+            self.tasks.lock().push(tokio::spawn(Presence::run(self.weak())));
+        }
     }
 
     fn spawn_shards(&self) {
@@ -184,6 +200,7 @@ impl Inner {
             page_messages: self.limits.queue_messages,
             dense_offsets: self.capabilities.dense_offsets,
             find: self.find(),
+            behind: self.presence.behind.clone(),
         })
     }
 

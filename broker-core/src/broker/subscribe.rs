@@ -299,7 +299,7 @@ impl Begun {
 impl Drop for Begun {
     fn drop(&mut self) {
         let left = match self.target.take() {
-            Some(Target::Topic { topic, .. }) => {
+            Some(Target::Topic { topic, .. } | Target::Presence(topic)) => {
                 let last = topic.sequencer().remove_subscriber(self.shard);
                 last.then_some(Left::Topic(topic))
             }

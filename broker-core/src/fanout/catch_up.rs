@@ -28,6 +28,9 @@ impl Shard {
     pub(super) fn pull(&mut self, client: ClientId, subscription: SubscriptionId) {
         loop {
             let Some(key) = self.subs.find(client, subscription) else { return };
+            if self.is_awaiting(key) {
+                return;
+            }
             let from_snapshot = self.has_snapshot(key);
             let next = self.next_for(key);
             let Some(sub) = self.subs.get_mut(key) else { return };

@@ -8,7 +8,7 @@ use tokio::sync::oneshot;
 use super::inbox::Inbox;
 use crate::{
     log::Begin,
-    message::Gap,
+    message::{Gap, Message},
     session::ClientId,
     subscriber::{Subscriber, SubscriptionId},
     table::{TopicId, TopicState},
@@ -25,6 +25,8 @@ pub(crate) enum Op {
     PatternsLost { gap: Gap, pattern: Option<TopicPattern> },
     /// Who is subscribed to a topic by its name?
     Who { topic: TopicId, tell: oneshot::Sender<Vec<ClientId>> },
+    /// Who watches presence is handed a snapshot, and gets what comes after it.
+    Present { client: ClientId, subscription: SubscriptionId, message: Arc<Message> },
     /// A subscriber that is catching up has room for more.
     Pull { client: ClientId, subscription: SubscriptionId },
 }
@@ -50,6 +52,8 @@ pub(crate) enum Target {
         generation: u32,
     },
     Pattern(TopicPattern),
+    /// What this node's watchers of presence are told: the subscription waits for a snapshot.
+    Presence(Arc<TopicState>),
 }
 
 /// Asks the shard for the next page of what a subscription has missed. A subscriber calls it when it

@@ -7,6 +7,7 @@ mod catch_up;
 mod direct;
 mod inbox;
 mod lane;
+mod present;
 mod serve;
 mod shard;
 mod subs;

@@ -168,7 +168,7 @@ impl Slice<'_> {
             Progress::Live => false,
             // It has begun in the new log, or in one after that: the turns have not come to it yet.
             Progress::Ahead(_, since) => *since >= generation,
-            Progress::CatchingUp(_) | Progress::Stopped => true,
+            Progress::CatchingUp(_) | Progress::Awaiting | Progress::Stopped => true,
         };
         if !is_there {
             let gap = Gap::new(GapReason::Epoch, None).between(topic.fanned, None);
@@ -207,7 +207,7 @@ impl Slice<'_> {
                 }
                 sub.progress = Progress::Live;
             }
-            Progress::CatchingUp(_) | Progress::Stopped => return,
+            Progress::CatchingUp(_) | Progress::Awaiting | Progress::Stopped => return,
         }
         if let Some(copies) = special.as_ref().and_then(|special| special.copies.as_ref())
             && !copies[self.shard].lock().insert(sub.client)
@@ -234,7 +234,12 @@ impl Slice<'_> {
             unflushed.push(sub.subscriber.clone());
         }
         react(sub, offer, topic.state.is_logged().then(|| messages[0].position()).flatten());
-        if let Progress::CatchingUp(_) = sub.progress {
+        if let Then::CatchUp { .. } = offer.then
+            && topic.state.is_presence()
+        {
+            sub.progress = Progress::Awaiting;
+        }
+        if let Progress::CatchingUp(_) | Progress::Awaiting = sub.progress {
             let pull = super::PullHandle { inbox: self.inbox.clone(), client: sub.client };
             tell(&*sub.subscriber, sub.id, Notice::CatchingUp(pull));
         }

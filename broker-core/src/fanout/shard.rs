@@ -15,11 +15,12 @@ use super::{
     inbox::{Cost, Event, Inbox, Item, Whom},
     lane::{Insert, Op, Target},
     serve::tell,
-    subs::{ByPattern, CatchUp, Place, Progress, Sub, Subs},
+    subs::{ByPattern, CatchUp, Place, Progress, Sub, SubKey, Subs},
     topic::ShardTopic,
 };
 use crate::{
     message::{Gap, GapReason},
+    presence::Behind,
     session::ClientId,
     stats::Totals,
     subscriber::{Notice, Subscriber, SubscriptionId},
@@ -52,6 +53,8 @@ pub(crate) struct ShardContext {
     pub(crate) dense_offsets: bool,
     /// Who an address stands for.
     pub(crate) find: Box<Find>,
+    /// Who watches presence and has to begin anew.
+    pub(crate) behind: Arc<Behind>,
 }
 
 /// A topic or a pattern whose last subscriber on this node has gone.
@@ -184,6 +187,7 @@ impl Shard {
             Op::Insert(insert) => self.insert(*insert),
             Op::Remove { client, subscription, reply } => self.remove(client, subscription, reply),
             Op::PatternsLost { gap, pattern } => self.tell_patterns(&gap, pattern.as_ref()),
+            Op::Present { client, subscription, message } => self.present(client, subscription, message),
             Op::Pull { client, subscription } => self.pulls.push_back((client, subscription)),
             Op::Who { topic, tell } => _ = tell.send(self.who(topic)),
         }
@@ -237,22 +241,13 @@ impl Shard {
                 let key = self.subs.insert(sub);
                 self.patterns.insert(pattern, key);
             }
+            Target::Presence(state) => {
+                self.insert_exact(subscriber, subscription, state, Progress::Awaiting);
+            }
             Target::Topic { topic: state, begin, generation } => {
                 let id = state.id();
-                let place = Place::Topic { topic: id, index: 0 };
-                let sub = Sub {
-                    subscriber: subscriber.clone(),
-                    client,
-                    id: subscription,
-                    place,
-                    progress: Progress::Live,
-                };
-                let key = self.subs.insert(sub);
-                let topic = self.topics.entry(id).or_insert_with(|| ShardTopic::new(state));
-                topic.names_changed = true;
-                let subs = &mut self.subs;
-                let index = topic.add_exact(key, |moved, index| set_index(subs, moved, index));
-                set_index(subs, key, index);
+                let key = self.insert_exact(subscriber.clone(), subscription, state, Progress::Live);
+                let Some(topic) = self.topics.get_mut(&id) else { return };
                 let Some(begin) = begin else { return };
                 let served = topic.served_through();
                 if let Some(gap) = begin.gap {
@@ -283,6 +278,25 @@ impl Shard {
                 }
             }
         }
+    }
+
+    fn insert_exact(
+        &mut self,
+        subscriber: Arc<dyn Subscriber>,
+        subscription: SubscriptionId,
+        state: Arc<TopicState>,
+        progress: Progress,
+    ) -> SubKey {
+        let id = state.id();
+        let client = subscriber.client();
+        let place = Place::Topic { topic: id, index: 0 };
+        let key = self.subs.insert(Sub { subscriber, client, id: subscription, place, progress });
+        let topic = self.topics.entry(id).or_insert_with(|| ShardTopic::new(state));
+        topic.names_changed = true;
+        let subs = &mut self.subs;
+        let index = topic.add_exact(key, |moved, index| set_index(subs, moved, index));
+        set_index(subs, key, index);
+        key
     }
 
     fn remove(&mut self, client: ClientId, subscription: SubscriptionId, reply: Option<bytes::Bytes>) {

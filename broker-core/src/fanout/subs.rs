@@ -52,6 +52,8 @@ pub(super) enum Progress {
     Ahead(Position, u32),
     /// It pulls what it has missed.
     CatchingUp(Box<CatchUp>),
+    /// It waits for a snapshot.
+    Awaiting,
     /// Its connection is closing.
     Stopped,
 }

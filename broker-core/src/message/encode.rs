@@ -10,6 +10,7 @@ use bytes::{Bytes, BytesMut};
 
 use super::{Gap, Message, Position};
 use crate::{
+    presence::{self, PresenceEvent},
     calls::OutgoingCall,
     session::{CloseReason, ErrorCode, Reply, RequestId, Subscribed},
     topic::TopicName,
@@ -72,6 +73,13 @@ pub enum Frame<'a> {
     Token {
         /// When.
         expires: Duration,
+    },
+    /// Who is there on a topic, or who has come and gone.
+    Presence {
+        /// The topic.
+        topic: &'a str,
+        /// What is told.
+        event: &'a PresenceEvent,
     },
     /// A heartbeat.
     Ping,
@@ -137,7 +145,12 @@ impl Encodings {
         };
         slot.get_or_init(|| {
             let mut out = BytesMut::with_capacity(message.payload().len() + 192);
-            format.encoder.encode(Frame::Message(message), &mut out);
+            match presence::event_of(message) {
+                Some((topic, event)) => {
+                    format.encoder.encode(Frame::Presence { topic, event: &event }, &mut out)
+                }
+                None => format.encoder.encode(Frame::Message(message), &mut out),
+            }
             out.freeze()
         })
     }

@@ -326,6 +326,8 @@ impl Queue {
     pub(super) fn cursor_of(&self, entry: &Entry) -> Option<Position> {
         match (&self.subject, entry) {
             (Subject::Pattern(_), _) | (_, Entry::Gap(_) | Entry::Conflated) => None,
+            // Who watches presence begins with a snapshot, wherever it was.
+            (Subject::Topic(topic), _) if crate::presence::is_event_topic(topic) => None,
             (Subject::Topic(_), Entry::Message(message)) => message.position(),
             (Subject::Topic(_), Entry::Cursor(position) | Entry::Live(position)) => Some(*position),
         }

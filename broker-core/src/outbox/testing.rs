@@ -38,6 +38,7 @@ impl Encoder for Lengths {
             | Frame::Call(_)
             | Frame::Subscribed { .. }
             | Frame::Unsubscribed { .. }
+            | Frame::Presence { .. }
             | Frame::Token { .. } => return,
         };
         out.extend_from_slice(&frame_of(kind, topic, &body));

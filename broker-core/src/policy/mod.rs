@@ -125,6 +125,8 @@ pub enum Action<'a> {
     Publish(&'a TopicName),
     /// Read a topic's history.
     History(&'a TopicName),
+    /// See who is there on a topic: read the list of its members, or be told who comes and goes.
+    Presence(&'a TopicName),
     /// Stay subscribed to a topic that the server subscribed the client to. The server's wish itself is not asked about; this is, when
     /// the client comes back and takes up its session, and when its rights are looked at again. A policy that has taken nothing back allows it.
     Keep(&'a TopicName),

@@ -7,8 +7,6 @@ use std::{
     time::Duration,
 };
 
-use tokio::time::Instant;
-
 use super::{Member, PresenceChanges, PresenceConfig, PresenceCounts, PresenceEvent, PresencePage};
 use crate::{backend::NodeId, session::ClientId};
 
@@ -82,12 +80,6 @@ impl Members {
     pub(super) fn said_by(&self, owner: NodeId, client: ClientId) -> Option<&Entry> {
         let shown = self.shown.get(&client).filter(|entry| entry.owner == owner);
         shown.or_else(|| self.others.get(&(client, owner)))
-    }
-
-    /// Whether a node other than this one says that a client is there.
-    pub(super) fn is_claimed_beside(&self, owner: NodeId, client: ClientId) -> bool {
-        self.shown.get(&client).is_some_and(|entry| entry.owner != owner)
-            || self.others_of(client).any(|entry| entry.owner != owner)
     }
 
     fn others_of(&self, client: ClientId) -> impl Iterator<Item = &Entry> {
@@ -319,9 +311,4 @@ fn member(client: ClientId, info: &Info, bytes: &mut usize) -> Member {
     let length = |text: &Option<Arc<str>>| text.as_ref().map_or(0, |text| text.len());
     *bytes += length(&info.user) + length(&info.meta);
     Member { client, user: info.user.clone(), meta: info.meta.clone() }
-}
-
-/// The latest of two points in time of which there may be none.
-pub(super) fn later(a: Option<Instant>, b: Instant) -> Instant {
-    a.map_or(b, |a| a.max(b))
 }

@@ -19,7 +19,7 @@ pub(in crate::session) async fn authorize(
     action: Action<'_>,
 ) -> Result<Grant, CommandError> {
     let is_system = match action {
-        Action::Subscribe(topic) | Action::History(topic) => topic.is_system(),
+        Action::Subscribe(topic) | Action::History(topic) | Action::Presence(topic) => topic.is_system(),
         Action::Publish(topic) => topic.is_system() && Address::of(topic).is_none(),
         Action::Call(method) => method.is_system(),
         Action::SubscribePattern(pattern) => pattern.as_str().starts_with('$'),

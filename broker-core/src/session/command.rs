@@ -1,5 +1,6 @@
 //! What a client asks for, decoded: no wire format.
 
+use super::ClientId;
 use crate::{
     calls::ClientError,
     message::{Payload, Position},
@@ -22,6 +23,8 @@ pub enum Command {
     Publish(PublishCommand),
     /// Read what is retained.
     History(HistoryCommand),
+    /// Read who is there on a topic.
+    Presence(PresenceCommand),
     /// Is anybody there?
     Ping,
     /// Bring a new credential, before the old one expires.
@@ -44,6 +47,7 @@ impl std::fmt::Debug for Command {
             Self::Unsubscribe { topic } => f.debug_struct("Unsubscribe").field("topic", topic).finish(),
             Self::Publish(publish) => f.debug_tuple("Publish").field(publish).finish(),
             Self::History(history) => f.debug_tuple("History").field(history).finish(),
+            Self::Presence(presence) => f.debug_tuple("Presence").field(presence).finish(),
             Self::Ping => f.write_str("Ping"),
             Self::Refresh { .. } => f.write_str("Refresh([redacted])"),
             Self::Call(call) => f.debug_tuple("Call").field(call).finish(),
@@ -84,19 +88,28 @@ pub struct SubscribeCommand {
     pub topic: String,
     /// Where to begin.
     pub start: Start,
+    /// Whether to be told who is there, and who comes and goes: on a topic by its name that keeps presence.
+    pub presence: bool,
 }
 
 impl SubscribeCommand {
     /// A subscription that begins with the next message.
     #[must_use]
     pub fn live(topic: impl Into<String>) -> Self {
-        Self { topic: topic.into(), start: Start::Live }
+        Self::starting(topic, Start::Live)
     }
 
     /// A subscription that begins at `start`.
     #[must_use]
     pub fn starting(topic: impl Into<String>, start: Start) -> Self {
-        Self { topic: topic.into(), start }
+        Self { topic: topic.into(), start, presence: false }
+    }
+
+    /// The same, and told who is there.
+    #[must_use]
+    pub fn with_presence(mut self) -> Self {
+        self.presence = true;
+        self
     }
 }
 
@@ -166,6 +179,26 @@ impl HistoryCommand {
     #[must_use]
     pub fn newest(topic: impl Into<String>) -> Self {
         Self { topic: topic.into(), from: HistoryFrom::Newest, limit: None }
+    }
+}
+
+/// See [`Command::Presence`].
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct PresenceCommand {
+    /// The topic's name.
+    pub topic: String,
+    /// After whom the page begins: the `next` of the page before.
+    pub after: Option<ClientId>,
+    /// How many members at most; 100 unless said, and the broker's limit applies as well. 0 asks for the counts alone.
+    pub limit: Option<u64>,
+}
+
+impl PresenceCommand {
+    /// The first page of a topic's members.
+    #[must_use]
+    pub fn first(topic: impl Into<String>) -> Self {
+        Self { topic: topic.into(), after: None, limit: None }
     }
 }
 

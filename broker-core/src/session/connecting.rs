@@ -79,7 +79,7 @@ impl SessionState {
         for wanted in wanted {
             let name = wanted.command.topic.clone();
             let begun = match wanted.before {
-                Some(before) => self.begin_again(before, wanted.command.start).await,
+                Some(before) => self.begin_again(before, &wanted.command).await,
                 None => self.begin(wanted.command).await,
             };
             match begun {
@@ -94,14 +94,24 @@ impl SessionState {
     }
 
     /// Begins what an earlier connection had, if the client may still have it.
-    async fn begin_again(&mut self, before: Away, start: Start) -> Result<Starting, CommandError> {
+    async fn begin_again(
+        &mut self,
+        before: Away,
+        command: &SubscribeCommand,
+    ) -> Result<Starting, CommandError> {
         let name = before.subject.text();
         if !self.seat.is_waiting(&name) {
             return Err(CommandError::new(ErrorCode::Revoked, "the server has ended this").field("topic"));
         }
-        let asked = self.seat.begin(before.subject.clone(), before.by)?.ask(before.subject, start);
+        let watches = command.presence;
+        let asked = async {
+            self.check_watching(&before.subject, watches).await?;
+            let beginning = self.seat.begin(before.subject.clone(), before.by)?;
+            beginning.ask(before.subject, command.start).await
+        };
         match asked.await {
             Ok(mut starting) => {
+                starting.watch(watches);
                 starting.after_absence();
                 Ok(starting)
             }
@@ -210,7 +220,8 @@ fn wanted(asked: Vec<SubscribeCommand>, mut before: Vec<Away>) -> Vec<Wanted> {
     }
     wanted.extend(before.into_iter().map(|away| {
         let start = away.after.map_or(Start::Live, Start::After);
-        let command = SubscribeCommand::starting(away.subject.as_str(), start);
+        let mut command = SubscribeCommand::starting(away.subject.as_str(), start);
+        command.presence = away.watches;
         Wanted { command, before: Some(away) }
     }));
     wanted
@@ -247,7 +258,10 @@ mod tests {
     #[test]
     fn what_the_client_knows_goes_before_what_the_server_knows() {
         let at = |offset| Position::new(Epoch::new(1), offset);
-        let away = |name: &str, after| Away { subject: Subject::parse(name).unwrap(), by: By::Client, after };
+        let away = |name: &str, after| {
+            let subject = Subject::parse(name).unwrap();
+            Away { subject, by: By::Client, watches: name == "c", after }
+        };
         let before = vec![away("a", Some(at(3))), away("b", Some(at(4))), away("c", Some(at(5))), away("d.*", None)];
         let asked = vec![
             SubscribeCommand::starting("b", Start::After(at(9))),
@@ -256,6 +270,7 @@ mod tests {
         ];
         let wanted: Vec<_> = wanted(asked, before)
             .into_iter()
+            .inspect(|wanted| assert_eq!(wanted.command.presence, wanted.command.topic == "c"))
             .map(|wanted| (wanted.command.topic, wanted.command.start, wanted.before.is_some()))
             .collect();
         let expected = [

@@ -28,6 +28,7 @@ const WITHIN: Duration = Duration::from_secs(1);
 const IS_PATTERN: u8 = 1;
 const BY_SERVER: u8 = 2;
 const HAS_POSITION: u8 = 4;
+const WATCHES: u8 = 8;
 
 impl Inner {
     /// Gives away what other nodes ask for.
@@ -124,6 +125,7 @@ fn write_session(parked: &Parked) -> Bytes {
         flags |= if matches!(away.subject, Subject::Pattern(_)) { IS_PATTERN } else { 0 };
         flags |= if away.by == By::Server { BY_SERVER } else { 0 };
         flags |= if away.after.is_some() { HAS_POSITION } else { 0 };
+        flags |= if away.watches { WATCHES } else { 0 };
         out.put_u8(flags);
         if let Some(after) = away.after {
             out.put_u64(after.epoch.value());
@@ -157,7 +159,7 @@ fn read_session(mut answer: Bytes) -> Option<Vec<Away>> {
             return None;
         }
         let by = if flags & BY_SERVER == 0 { By::Client } else { By::Server };
-        subscriptions.push(Away { subject, by, after });
+        subscriptions.push(Away { subject, by, watches: flags & WATCHES != 0, after });
     }
     Some(subscriptions)
 }
@@ -175,7 +177,10 @@ mod tests {
             assert!(read.1 == key);
         }
         let long = "x".repeat(255);
-        let away = |name: &str, by, after| Away { subject: Subject::parse(name).unwrap(), by, after };
+        let away = |name: &str, by, after| {
+            let watches = by == By::Client;
+            Away { subject: Subject::parse(name).unwrap(), by, watches, after }
+        };
         let subscriptions = vec![
             away("a.b", By::Client, None),
             away("a.>", By::Server, None),

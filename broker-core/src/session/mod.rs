@@ -12,6 +12,7 @@ mod hand_over;
 mod handshake;
 mod id;
 mod pending;
+mod presence;
 mod publishing;
 mod refresh;
 mod reply;
@@ -23,7 +24,7 @@ mod visitor;
 
 pub use close::{CloseKind, CloseReason};
 pub use command::{
-    AnswerCommand, CallCommand, Command, ConnectCommand, HistoryCommand, HistoryFrom, PublishCommand, Start,
+    AnswerCommand, CallCommand, Command, ConnectCommand, HistoryCommand, HistoryFrom, PresenceCommand, PublishCommand, Start,
     SubscribeCommand,
 };
 pub use error::{CommandError, ErrorCode, Refusal};

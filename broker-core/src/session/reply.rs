@@ -3,7 +3,10 @@
 use std::{sync::Arc, time::Duration};
 
 use super::{ClientId, CommandError};
-use crate::message::{Message, Payload, Position};
+use crate::{
+    message::{Message, Payload, Position},
+    presence::PresencePage,
+};
 
 /// The answer to a command.
 #[derive(Clone, Debug)]
@@ -19,6 +22,8 @@ pub enum Reply {
     Published(Published),
     /// To [`Command::History`](super::Command::History).
     History(HistoryPage),
+    /// To [`Command::Presence`](super::Command::Presence).
+    Presence(PresencePage),
     /// To [`Command::Ping`](super::Command::Ping).
     Pong,
     /// To [`Command::Refresh`](super::Command::Refresh).

@@ -127,6 +127,7 @@ impl Session {
             Command::Unsubscribe { topic } => state.unsubscribe(id, &topic).await,
             Command::Publish(publish) => state.publish(id, publish).await,
             Command::History(history) => state.history(id, history).await,
+            Command::Presence(presence) => state.presence(id, presence).await,
             Command::Refresh { token } => state.refresh(id, token).await,
             Command::Call(call) => state.call(id, call).await,
             Command::Answer(_) => {}

@@ -27,7 +27,27 @@ impl SessionState {
     pub(super) async fn begin(&mut self, command: SubscribeCommand) -> Result<Starting, CommandError> {
         self.budgets.take_subscribe()?;
         let subject = Subject::parse(&command.topic)?;
-        self.seat.begin(subject.clone(), By::Client)?.ask(subject, command.start).await
+        self.check_watching(&subject, command.presence).await?;
+        let beginning = self.seat.begin(subject.clone(), By::Client)?;
+        let mut starting = beginning.ask(subject, command.start).await?;
+        starting.watch(command.presence);
+        Ok(starting)
+    }
+
+    /// Whether the client may be told who is there, where it wants to.
+    pub(super) async fn check_watching(
+        &mut self,
+        subject: &Subject,
+        watches: bool,
+    ) -> Result<(), CommandError> {
+        match subject {
+            _ if !watches => Ok(()),
+            Subject::Topic(topic) => self.may_see(topic).await.map(|_| ()),
+            Subject::Pattern(_) => {
+                let message = "who is there is told of topics by their names, not of patterns";
+                Err(CommandError::new(ErrorCode::BadRequest, message).field("presence"))
+            }
+        }
     }
 
     /// Gives a subscription to its shard, which hands the reply over.

@@ -75,6 +75,12 @@ impl Table {
         self.configs.best(topic).unwrap_or(&self.default)
     }
 
+    /// Whether some topic keeps presence.
+    pub(crate) fn keeps_presence(&self) -> bool {
+        let mut configs = self.configs.iter().map(|(_, config)| config).chain([&self.default]);
+        configs.any(|config| config.presence_config().is_some())
+    }
+
     /// How this node is configured, to compare it with others.
     pub(crate) fn configs(&self) -> (impl Iterator<Item = (&TopicPattern, &TopicConfig)>, &TopicConfig) {
         (self.configs.iter().map(|(pattern, config)| (pattern, &**config)), &self.default)
@@ -109,6 +115,12 @@ impl Table {
             Arc::new(TopicState::new(id, topic.clone(), self.config(topic).clone()))
         };
         Ok(self.topics.entry(topic.clone()).or_insert_with(new).clone())
+    }
+
+    /// A topic of who asks for it alone: nobody finds it, and the backend does not know of it.
+    pub(crate) fn private(&self, name: TopicName) -> Arc<TopicState> {
+        let id = TopicId::new(self.next_id.fetch_add(1, Ordering::Relaxed));
+        Arc::new(TopicState::new(id, name, Arc::default()))
     }
 
     /// Gives up a topic that nobody holds and nobody wants. Who is subscribed by a pattern has use for it: it knows what came

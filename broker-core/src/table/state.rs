@@ -69,6 +69,11 @@ impl TopicState {
         self.config.is_logged()
     }
 
+    /// Whether this is what watchers of presence are told, on this node.
+    pub(crate) fn is_presence(&self) -> bool {
+        crate::presence::is_event_topic(&self.name)
+    }
+
     pub(crate) fn retention(&self) -> Option<Retention> {
         Retention::of(&self.config)
     }

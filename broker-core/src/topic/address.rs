@@ -40,6 +40,8 @@ pub enum Address {
 const NODES: &str = "$nodes";
 
 const DIRECT: &str = "$direct";
+/// In front of a topic's name: what the watchers of its presence are told on this node.
+const PRESENCE: &str = "$presence";
 
 const ALL: &str = "$all";
 const USER: &str = "$user";
@@ -74,7 +76,7 @@ impl Address {
     /// Whether a name is kept for addresses and what belongs to them: as a topic it is of no use.
     pub(crate) fn is_reserved(name: &TopicName) -> bool {
         let first = name.as_str().split('.').next().unwrap_or_default();
-        [ALL, USER, CLIENT, NODES, DIRECT].contains(&first)
+        [ALL, USER, CLIENT, NODES, DIRECT, PRESENCE].contains(&first)
     }
 }
 
@@ -82,6 +84,12 @@ impl TopicName {
     /// The topic of what nodes carry for each other.
     pub(crate) fn nodes() -> Self {
         Self::from_checked(NODES.into())
+    }
+
+    /// The topic on which this node's watchers are told who is there on another one. It may be longer than other names: nobody
+    /// else reads it.
+    pub(crate) fn of_presence(topic: &Self) -> Self {
+        Self::from_checked(format!("{PRESENCE}.{topic}").into())
     }
 
     /// What losses of messages to a connection are told of.

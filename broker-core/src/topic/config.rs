@@ -2,7 +2,7 @@
 
 use std::{fmt, num::NonZeroU32, time::Duration};
 
-use crate::limits::FOREVER;
+use crate::{limits::FOREVER, presence::PresenceConfig};
 
 /// How the topics that a pattern matches behave. The most specific pattern of a
 /// broker wins as a whole: configurations are not merged.
@@ -27,6 +27,7 @@ pub struct TopicConfig {
     latest_keys: usize,
     max_message: Option<usize>,
     publish_rate: Option<PublishRate>,
+    presence: Option<PresenceConfig>,
 }
 
 impl TopicConfig {
@@ -104,6 +105,20 @@ impl TopicConfig {
         self
     }
 
+    /// Keeps presence: who is subscribed to the topic by its name is a member, and clients may ask and be told who is there.
+    /// See [`presence`](crate::presence).
+    #[must_use]
+    pub fn presence(mut self, presence: PresenceConfig) -> Self {
+        self.presence = Some(presence);
+        self
+    }
+
+    /// How presence behaves, where it is kept.
+    #[must_use]
+    pub fn presence_config(&self) -> Option<PresenceConfig> {
+        self.presence
+    }
+
     /// Whether the topic has a log: positions, recovery, history.
     #[must_use]
     pub fn is_logged(&self) -> bool {
@@ -171,6 +186,9 @@ impl fmt::Display for TopicConfig {
         let limits = [("queue", self.queue_messages), ("payload", self.max_message)];
         for (name, limit) in limits.into_iter().filter_map(|(name, limit)| Some((name, limit?))) {
             write!(f, "; {name} {limit}")?;
+        }
+        if let Some(presence) = &self.presence {
+            write!(f, "; presence {presence}")?;
         }
         match self.publish_rate {
             Some(PublishRate { per_second, burst }) => write!(f, "; rate {per_second}/s, burst {burst}"),

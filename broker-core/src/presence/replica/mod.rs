@@ -9,7 +9,6 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use bytes::Bytes;
 use rooms::Room;
-pub(crate) use rooms::Snapshot;
 use tokio::time::Instant;
 
 use super::wire::{self, Word};

@@ -8,7 +8,7 @@ use super::{Effect, Replica, Timer, peers::View};
 use crate::{
     backend::NodeId,
     presence::{
-        PresenceConfig, PresenceCounts, PresenceEvent, PresencePage,
+        PresenceConfig, PresenceEvent, PresencePage,
         room::{Entry, Info, Members, Told},
     },
     session::ClientId,
@@ -46,14 +46,6 @@ pub(super) enum Own {
     Here,
     /// Its connection was lost: it has until then to come back.
     Lost(Instant),
-}
-
-/// What a watcher begins with.
-#[derive(Debug)]
-pub(crate) struct Snapshot {
-    pub(crate) page: PresencePage,
-    /// The number of the last event that is in it.
-    pub(crate) number: u64,
 }
 
 impl Room {
@@ -189,10 +181,15 @@ impl Replica {
     }
 
     /// What a watcher begins with; `None` while not all nodes have said who is there.
-    pub(crate) fn snapshot(&self, topic: &TopicName) -> Option<Snapshot> {
+    pub(crate) fn snapshot(&self, topic: &TopicName) -> Option<PresencePage> {
         let room = self.rooms.get(topic).filter(|room| room.is_ready())?;
-        let page = room.told.snapshot(&room.members, &room.config);
-        Some(Snapshot { page, number: room.told.number })
+        Some(room.told.snapshot(&room.members, &room.config))
+    }
+
+    /// The number of the last event that is in a [`snapshot`](Self::snapshot).
+    pub(crate) fn number(&self, topic: &TopicName) -> Option<u64> {
+        let room = self.rooms.get(topic).filter(|room| room.is_ready())?;
+        Some(room.told.number)
     }
 
     /// What the watchers of a topic are told next, with its number and that of the event before it.
@@ -222,18 +219,8 @@ impl Replica {
         self.rooms.get(topic).map(|room| room.members.page(after, limit))
     }
 
-    /// How many there are; `None` where the topic is not served here.
-    pub(crate) fn counts(&self, topic: &TopicName) -> Option<PresenceCounts> {
-        self.rooms.get(topic).map(|room| room.members.counts())
-    }
-
     /// What is shown of a client.
     pub(crate) fn info(&self, topic: &TopicName, client: ClientId) -> Option<&Info> {
         self.rooms.get(topic)?.members.info(client)
-    }
-
-    /// Whether all is known of a topic.
-    pub(crate) fn is_ready(&self, topic: &TopicName) -> bool {
-        self.rooms.get(topic).is_some_and(Room::is_ready)
     }
 }

@@ -28,6 +28,7 @@ pub(crate) struct Starting {
     beginning: Beginning,
     begun: Begun,
     grant: Grant,
+    watches: bool,
 }
 
 impl Seat {
@@ -79,7 +80,7 @@ impl Beginning {
             Subject::Topic(topic) => seat.broker.begin(seat.shard, topic, start).await?,
             Subject::Pattern(pattern) => seat.broker.begin_pattern(seat.shard, pattern, start).await?,
         };
-        Ok(Starting { begun, grant, beginning: self })
+        Ok(Starting { begun, grant, watches: false, beginning: self })
     }
 }
 
@@ -99,6 +100,11 @@ impl Starting {
             self.begun.outcome.recovered = Some(false);
             self.begun.tell(Gap::new(GapReason::History, None));
         }
+    }
+
+    /// The client is told who is there.
+    pub(crate) fn watch(&mut self, watches: bool) {
+        self.watches = watches;
     }
 
     pub(crate) fn outcome(&self) -> Subscribed {
@@ -165,14 +171,14 @@ impl Held {
     }
 
     fn attach(&mut self, seat: &Seat, starting: Starting, reply: Option<Bytes>) {
-        let Starting { mut beginning, begun, grant } = starting;
+        let Starting { mut beginning, begun, grant, watches } = starting;
         let ticket = self.forget(&mut beginning);
         let (subject, by) = (begun.subject.clone(), beginning.by);
         self.make_way(seat, subject.as_str());
         self.table.taken_up(subject.as_str());
         let began = begun.outcome.position.map(Box::new);
         let id = begun.attach(&seat.outbox, reply);
-        let subscription = Subscription { subject, id, ticket, by, began, terms: Terms::of(grant) };
+        let subscription = Subscription { subject, id, ticket, by, watches, began, terms: Terms::of(grant) };
         self.tell_joined(seat, &subscription);
         self.table.push(subscription);
     }

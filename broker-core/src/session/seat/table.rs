@@ -43,6 +43,8 @@ pub(super) struct Rare {
 pub(crate) struct Away {
     pub(crate) subject: Subject,
     pub(crate) by: By,
+    /// Its client is told who is there.
+    pub(crate) watches: bool,
     /// Where it began, in a log: what its client has from later it knows itself.
     pub(crate) after: Option<Position>,
 }
@@ -55,6 +57,8 @@ pub(crate) struct Subscription {
     /// Another one for each beginning, and none twice in one session's life.
     pub(crate) ticket: u32,
     pub(crate) by: By,
+    /// The client is told who is there.
+    pub(crate) watches: bool,
     /// Where it began, in a log.
     pub(crate) began: Option<Box<Position>>,
     /// What the policy said beyond yes.
@@ -101,7 +105,7 @@ pub(super) struct OnItsWay {
 impl Subscription {
     fn as_away(&self) -> Away {
         let after = self.began.as_deref().copied();
-        Away { subject: self.subject.clone(), by: self.by, after }
+        Away { subject: self.subject.clone(), by: self.by, watches: self.watches, after }
     }
 }
 

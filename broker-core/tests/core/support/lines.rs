@@ -5,6 +5,7 @@ use std::fmt::Write;
 use bytes::BytesMut;
 use fanfare_core::{
     message::{Encoder, Frame, Gap, Message, Position},
+    presence::{Member, PresenceEvent, PresencePage},
     session::{CommandError, Reply, Subscribed},
 };
 
@@ -27,6 +28,12 @@ impl Encoder for Lines {
                 format!("call {} {} {payload}", call.id, call.method)
             }
             Frame::Ping => "ping".to_owned(),
+            Frame::Subscribed { topic, outcome } => format!("{topic} {} by the server", self::subscribed(outcome)),
+            Frame::Unsubscribed { topic, code, retry } => {
+                format!("{topic} unsubscribed {code}{}", if retry { " retry" } else { "" })
+            }
+            Frame::Presence { topic, event } => format!("{topic} presence {}", presence(event)),
+            Frame::Token { expires } => format!("token expires in {} s", expires.as_secs()),
             Frame::Close(reason) => {
                 let retry = if reason.retry_after.is_some() { " retry" } else { "" };
                 format!("close {} {}{retry}", reason.code(), reason.name())
@@ -75,6 +82,9 @@ fn reply(reply: &Reply) -> String {
         Reply::Connected(connected) => {
             let user = connected.user.as_deref().unwrap_or("anonymous");
             let mut line = format!("connected {user}");
+            if connected.resumed {
+                line.push_str(" resumed");
+            }
             for (topic, outcome) in &connected.subscribed {
                 let outcome = match outcome {
                     Ok(subscribed) => self::subscribed(subscribed),
@@ -95,12 +105,45 @@ fn reply(reply: &Reply) -> String {
             let messages: Vec<_> = page.messages.iter().map(|message| self::message(message)).collect();
             format!("history [{}]{}", messages.join(", "), if page.more { " more" } else { "" })
         }
+        Reply::Presence(page) => format!("presence {}", self::page(page)),
         Reply::Pong => "pong".to_owned(),
+        Reply::Refreshed { expires } => format!("refreshed for {expires:?}"),
         Reply::Called(payload) => format!("called {}", payload.as_str().unwrap_or("(binary)")),
         Reply::Answered => "answered".to_owned(),
         Reply::Error(error) => self::error(error),
         other => format!("{other:?}"),
     }
+}
+
+/// Members are named by their users, those without one by their clients.
+fn presence(event: &PresenceEvent) -> String {
+    let mut line = match event {
+        PresenceEvent::Snapshot(page) => return format!("snapshot {}", self::page(page)),
+        PresenceEvent::Changes(changes) => {
+            let join = changes.join.iter().map(|member| format!("+{} ", self::member(member)));
+            let leave = changes.leave.iter().map(|client| format!("-{client} "));
+            let update = changes.update.iter().map(|member| format!("~{} ", self::member(member)));
+            join.chain(leave).chain(update).collect()
+        }
+        PresenceEvent::Counts(_) => "only ".to_owned(),
+        other => format!("{other:?}"),
+    };
+    let counts = event.counts();
+    write!(line, "({}, {})", counts.clients, counts.users).unwrap();
+    line
+}
+
+fn page(page: &PresencePage) -> String {
+    let mut members: Vec<_> = page.members.iter().map(member).collect();
+    // Clients' names are random.
+    members.sort();
+    let more = if page.next.is_some() { " more" } else { "" };
+    format!("[{}]{more} ({}, {})", members.join(" "), page.counts.clients, page.counts.users)
+}
+
+fn member(member: &Member) -> String {
+    let name = member.user.as_deref().map_or_else(|| member.client.to_string(), str::to_owned);
+    member.meta.as_deref().map_or_else(|| name.clone(), |meta| format!("{name}={meta}"))
 }
 
 fn subscribed(subscribed: &Subscribed) -> String {
