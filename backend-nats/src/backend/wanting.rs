@@ -1,0 +1,60 @@
+//! What this node wants.
+
+use bytes::Bytes;
+use fanfare_core::{backend::Interest, message::Position};
+
+use super::running::Running;
+use crate::{
+    error::Trouble,
+    keep::{lost, within},
+    wire::{Asking, Call},
+};
+
+impl Running {
+    pub(super) async fn subscribe(&self, interest: &Interest) -> Result<Option<Position>, Trouble> {
+        let node = &self.node;
+        let (sid, asked) = {
+            let _subscribing = node.subscribing.lock();
+            let wanted = node.interests.want(interest, || node.queue.next_sid());
+            let (sid, frame) =
+                wanted.ok_or_else(|| Trouble::refused("an interest of a kind that is not known"))?;
+            // Where there is a subscription, what was sent before is confirmed by the answer to nothing at all.
+            (sid, self.send(&self.subject(interest), frame.unwrap_or_default()))
+        };
+        if let Interest::Topic { retention: Some(retention), .. } = interest {
+            node.logs.need(retention);
+        }
+        within(node.settings.answer_within, async { asked.answer().await.map_err(lost) }).await?;
+        node.interests.confirm(sid);
+        match interest {
+            Interest::Topic { name, retention: Some(retention) } => {
+                // From here on all comes, so that nothing falls between the log's end and what comes.
+                let top = node.logs.top(name, retention, &node.interests);
+                Ok(Some(within(node.settings.publish_within, top).await?))
+            }
+            _ => Ok(None),
+        }
+    }
+
+    pub(super) async fn unsubscribe(&self, interest: &Interest) -> Result<(), Trouble> {
+        let asked = {
+            let _subscribing = self.node.subscribing.lock();
+            let Some(sid) = self.node.interests.give_up(interest) else { return Ok(()) };
+            self.send("", format!("UNSUB {sid}\r\n"))
+        };
+        within(self.node.settings.answer_within, async { asked.answer().await.map_err(lost) }).await.map(drop)
+    }
+
+    fn send(&self, subject: &str, frames: String) -> Asking {
+        let call = Call::Frames { subject: subject.into(), bytes: Bytes::from(frames) };
+        self.node.queue.hand_over(call, false)
+    }
+
+    fn subject(&self, interest: &Interest) -> String {
+        match interest {
+            Interest::Topic { name, .. } => self.node.names.topic(name),
+            Interest::Pattern(pattern) => self.node.names.pattern(pattern),
+            _ => String::new(),
+        }
+    }
+}

@@ -1,0 +1,13 @@
+//! Keeps the connection: finds a server, connects, watches, and connects again.
+
+mod establish;
+mod health;
+mod keeper;
+mod node;
+mod outage;
+mod servers;
+
+pub(crate) use health::Health;
+pub(crate) use keeper::keep;
+pub(crate) use node::{Node, lost, within};
+use servers::Servers;

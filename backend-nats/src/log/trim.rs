@@ -1,0 +1,94 @@
+//! Gives up what a stream holds beyond what its topics retain.
+//!
+//! The stream itself bounds how many messages it holds of each topic, by what the topic needs that retains most, and how long. Smaller
+//! topics, and those that are bounded in bytes, are trimmed by who publishes: once in a while, by chance, so that as much is trimmed
+//! however many nodes publish, and nobody has to count.
+
+use serde_json::json;
+
+use super::{Keep, Logs, api::Refusal, read::Entries, stream::Stream};
+
+/// How often the bytes of a topic are counted: when so much of what it retains has been published.
+const SHARE: f64 = 8.0;
+
+/// How many entries are counted at once.
+const AT_ONCE: usize = 1024;
+
+/// What there is to be done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Trim {
+    Messages(u64),
+    Bytes(u64),
+}
+
+impl Logs {
+    /// Whether a topic is to be trimmed to which a message of a size has been published.
+    pub(crate) fn trims(&self, keep: Keep, size: usize) -> Option<Trim> {
+        let stream = self.known()?;
+        if fastrand::f64() < size as f64 * SHARE / (keep.bytes.max(1) as f64) {
+            return Some(Trim::Bytes(keep.bytes));
+        }
+        let enough = stream.holds_too_much(keep)?;
+        (fastrand::u64(..enough) == 0).then_some(Trim::Messages(enough))
+    }
+
+    /// Trims a topic. What fails is done another time.
+    pub(crate) async fn trim(&self, subject: &str, trim: Trim) {
+        let Some(stream) = self.known() else { return };
+        let trimmed = match trim {
+            Trim::Messages(keep) => self.purge(&stream, &json!({ "filter": subject, "keep": keep })).await,
+            Trim::Bytes(bytes) => self.trim_bytes(&stream, subject, bytes).await,
+        };
+        if let Err(refusal) = trimmed {
+            let trouble = refusal.into_trouble();
+            tracing::debug!(target: "fanfare::nats", %trouble, "a log could not be trimmed");
+        }
+    }
+
+    async fn trim_bytes(&self, stream: &Stream, subject: &str, most: u64) -> Result<(), Refusal> {
+        let (mut sizes, mut from) = (Vec::new(), 1);
+        loop {
+            let Entries { entries, pending } = self.entries(&stream.name, subject, from, AT_ONCE).await?;
+            let Some(last) = entries.last() else { break };
+            from = last.offset + 1;
+            sizes.extend(entries.iter().map(|entry| (entry.offset, entry.payload.len() as u64)));
+            if pending == 0 {
+                break;
+            }
+        }
+        match begin(&sizes, most) {
+            // One entry more tells where the log begins.
+            Some(first) => self.purge(stream, &json!({ "filter": subject, "seq": first })).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn purge(&self, stream: &Stream, question: &serde_json::Value) -> Result<(), Refusal> {
+        self.api.ask::<serde_json::Value>(&format!("STREAM.PURGE.{}", stream.name), question).await.map(drop)
+    }
+}
+
+/// The first entry that stays: as many as fit from the end, and one that does not, so that the newest stays whatever its size.
+fn begin(sizes: &[(u64, u64)], most: u64) -> Option<u64> {
+    let mut sum = 0;
+    let first = sizes.iter().rposition(|(_, size)| {
+        sum += size;
+        sum > most
+    })?;
+    (first > 0).then(|| sizes[first].0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_fits_stays_and_the_newest() {
+        let sizes = [(1, 10), (3, 10), (4, 10), (9, 10)];
+        assert_eq!(begin(&sizes, 25), Some(3));
+        assert_eq!(begin(&sizes, 35), None, "the first one does not fit, and stays");
+        assert_eq!(begin(&sizes, 40), None);
+        assert_eq!(begin(&sizes, 0), Some(9));
+        assert_eq!(begin(&[], 0), None);
+    }
+}

@@ -1,0 +1,9 @@
+//! What arrives: from a message to the core.
+
+mod control;
+mod interests;
+mod pushed;
+
+pub(crate) use control::frame;
+pub(crate) use interests::{Interests, Source};
+pub(crate) use pushed::Pushed;

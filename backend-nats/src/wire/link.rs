@@ -1,0 +1,137 @@
+//! Serves a queue over a connection, until it breaks.
+
+use std::{sync::atomic::Ordering, time::Duration};
+
+use bytes::BytesMut;
+use tokio::{
+    io::AsyncWriteExt,
+    sync::Notify,
+    time::{Instant, sleep},
+};
+
+use super::{Connection, Message, Queue, ServerInfo, parser::Frame};
+use crate::error::Trouble;
+
+/// How much is written at once: bytes.
+const MAX_WRITE: usize = 256 << 10;
+
+/// Takes what a server sends without having been asked. None of it waits.
+pub(crate) trait Pushes: Send + Sync {
+    /// A message of a subscription.
+    fn message(&self, message: Message);
+
+    /// The server tells of other servers, or that it is about to end.
+    fn info(&self, info: ServerInfo);
+
+    /// The server refuses a subject, or does not let it be used any longer. False where the connection is no good without it.
+    fn refused(&self, subject: &str, trouble: &Trouble) -> bool;
+}
+
+/// How a connection is watched.
+pub(crate) struct Watch {
+    pub(crate) ping_every: Duration,
+    pub(crate) answer_within: Duration,
+    /// After this time there is no answer to anything.
+    pub(crate) expires: Duration,
+}
+
+/// Serves a queue over a connection; says why it has ended.
+pub(crate) async fn run(connection: Connection, queue: &Queue, pushes: &dyn Pushes, watch: &Watch) -> Trouble {
+    let Connection { mut frames, mut write } = connection;
+    let heard = frames.heard.clone();
+    let (pong, has_been_pinged) = (Notify::new(), std::sync::atomic::AtomicBool::new(false));
+    let reading = async {
+        loop {
+            match frames.next().await {
+                Ok(Frame::Message(message)) => {
+                    if let Some(message) = queue.answer(message) {
+                        pushes.message(message);
+                    }
+                }
+                Ok(Frame::Pong) => queue.pong(),
+                Ok(Frame::Ping) => {
+                    has_been_pinged.store(true, Ordering::Relaxed);
+                    pong.notify_one();
+                }
+                Ok(Frame::Ok) => {}
+                Ok(Frame::Info(info)) => match ServerInfo::parse(&info) {
+                    Ok(info) => pushes.info(info),
+                    Err(trouble) => return trouble,
+                },
+                Ok(Frame::Error(error)) => {
+                    let trouble = Trouble::of_connection(&error);
+                    let goes_on = refused(&error).is_some_and(|subject| {
+                        queue.refuse(subject, &trouble) || pushes.refused(subject, &trouble)
+                    });
+                    if !goes_on {
+                        return trouble;
+                    }
+                }
+                Err(trouble) => return trouble,
+            }
+        }
+    };
+    let writing = async {
+        let mut out = BytesMut::new();
+        loop {
+            if has_been_pinged.swap(false, Ordering::Relaxed) {
+                out.extend_from_slice(b"PONG\r\n");
+            }
+            queue.take(&mut out, MAX_WRITE);
+            if out.is_empty() {
+                tokio::select! {
+                    () = queue.until_work() => {}
+                    () = pong.notified() => {}
+                }
+                continue;
+            }
+            let written = async {
+                write.write_all(&out).await?;
+                write.flush().await
+            };
+            if let Err(error) = written.await {
+                return Trouble::io("the connection was lost while something was sent", error);
+            }
+            if out.capacity() > 2 * MAX_WRITE {
+                out = BytesMut::new();
+            }
+            out.clear();
+        }
+    };
+    let watching = async {
+        let mut count = heard.load(Ordering::Relaxed);
+        let ping_every = watch.ping_every.min(watch.answer_within);
+        let look_every = (ping_every / 4).max(Duration::from_millis(5));
+        let mut pinged = false;
+        let mut silent = Duration::ZERO;
+        loop {
+            let since = Instant::now();
+            sleep(look_every).await;
+            queue.expire(watch.expires);
+            // Time in which this program itself stood still is not the server's silence: what it said may not have been read yet.
+            silent += since.elapsed().min(2 * look_every);
+            let now = heard.load(Ordering::Relaxed);
+            if now != count {
+                (count, silent, pinged) = (now, Duration::ZERO, false);
+            } else if !pinged && silent >= ping_every {
+                // From here on an answer is owed, whatever was asked before.
+                queue.ping();
+                (silent, pinged) = (Duration::ZERO, true);
+            } else if (pinged || queue.awaits_pong()) && silent >= watch.answer_within {
+                return Trouble::unavailable(format!("the server has been silent for {silent:.1?}"));
+            }
+        }
+    };
+    // In no fixed order: who reads without end must not keep others from writing.
+    tokio::select! {
+        trouble = reading => trouble,
+        trouble = writing => trouble,
+        trouble = watching => trouble,
+    }
+}
+
+/// The subject that a server refuses: `Permissions Violation for Publish to "subject"`.
+fn refused(error: &str) -> Option<&str> {
+    error.to_ascii_lowercase().starts_with("permissions violation").then_some(())?;
+    error.split('"').nth(1)
+}

@@ -1,0 +1,163 @@
+//! Something for the server, what answers it, and who waits for the answer.
+
+use std::sync::Arc;
+
+use bytes::{BufMut, Bytes, BytesMut};
+use tokio::{sync::oneshot, time::Instant};
+
+use crate::{error::Trouble, wire::Message};
+
+/// Something for the server.
+pub(crate) enum Call {
+    /// Frames that have no answer of their own: the server has taken them when it answers the PING behind them.
+    Frames { subject: Arc<str>, bytes: Bytes },
+    /// A question.
+    Ask { subject: Arc<str>, headers: Vec<(&'static str, String)>, payload: Bytes, expect: Expect },
+    /// A message for the log, in whatever stream holds the logs when it is sent.
+    Append { subject: Arc<str>, id: Option<String>, payload: Bytes },
+}
+
+/// What answers a question.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Expect {
+    One,
+    /// Messages, until a status ends them.
+    UntilStatus,
+    /// As many messages, or fewer and a status, which come with the subjects that they were published to.
+    Count(usize),
+}
+
+/// What came as an answer.
+#[derive(Debug)]
+pub(crate) enum Answer {
+    /// The server has taken the frames.
+    Taken,
+    Message(Message),
+    /// Messages, and the status that ended them.
+    Messages(Vec<Message>, Option<Message>),
+}
+
+/// Why there is no answer.
+#[derive(Clone, Debug)]
+pub(crate) enum Lost {
+    /// It was not sent, and will not be.
+    Unsent,
+    /// As `Unsent`: too much waits already.
+    Full,
+    /// It was sent, or part of it.
+    Unanswered,
+    /// It was refused, and nothing was done.
+    Refused(Trouble),
+}
+
+/// A call with all that belongs to it.
+pub(super) struct Request {
+    pub(super) call: Call,
+    /// It may be held back while the server is away: something that is published.
+    pub(super) may_wait: bool,
+    pub(super) reply: Option<oneshot::Sender<Result<Answer, Lost>>>,
+    /// What has come of several messages.
+    pub(super) came: Vec<Message>,
+    pub(super) sent: Option<Instant>,
+    /// How often it was sent to a stream that was gone.
+    pub(super) tries: u8,
+    /// The subscription of its own that it has for its answers.
+    pub(super) sid: Option<u64>,
+}
+
+impl Request {
+    pub(super) fn new(call: Call, may_wait: bool) -> (Self, Asking) {
+        let (reply, asking) = oneshot::channel();
+        let reply = Some(reply);
+        let request = Self { call, may_wait, reply, came: Vec::new(), sent: None, tries: 0, sid: None };
+        (request, Asking(asking))
+    }
+
+    pub(super) fn size(&self) -> usize {
+        match &self.call {
+            Call::Frames { bytes, .. } => bytes.len(),
+            Call::Ask { payload, .. } | Call::Append { payload, .. } => payload.len() + 256,
+        }
+    }
+
+    pub(super) fn subject(&self) -> &str {
+        match &self.call {
+            Call::Frames { subject, .. } | Call::Ask { subject, .. } | Call::Append { subject, .. } => subject,
+        }
+    }
+
+    pub(super) fn is_append(&self) -> bool {
+        matches!(self.call, Call::Append { .. })
+    }
+
+    pub(super) fn finish(self, answer: Result<Answer, Lost>) {
+        if let Some(reply) = self.reply {
+            let _ = reply.send(answer);
+        }
+    }
+}
+
+/// Waits for an answer. Dropping it takes nothing back.
+pub(crate) struct Asking(oneshot::Receiver<Result<Answer, Lost>>);
+
+impl Asking {
+    pub(crate) async fn answer(self) -> Result<Answer, Lost> {
+        self.0.await.unwrap_or(Err(Lost::Unanswered))
+    }
+}
+
+/// The frame that publishes.
+pub(crate) fn publish(out: &mut BytesMut, subject: &str, reply: &str, payload: &[u8]) {
+    out.extend_from_slice(b"PUB ");
+    address(out, subject, reply);
+    number(out, payload.len());
+    out.extend_from_slice(b"\r\n");
+    out.extend_from_slice(payload);
+    out.extend_from_slice(b"\r\n");
+}
+
+/// The same with headers: names and values.
+pub(super) fn publish_with<N: AsRef<str>>(
+    out: &mut BytesMut,
+    subject: &str,
+    reply: &str,
+    headers: &[(&str, N)],
+    payload: &[u8],
+) {
+    if headers.is_empty() {
+        return publish(out, subject, reply, payload);
+    }
+    const VERSION: &str = "NATS/1.0\r\n";
+    let lines: usize = headers.iter().map(|(name, value)| name.len() + value.as_ref().len() + 4).sum();
+    let head = VERSION.len() + lines + 2;
+    out.extend_from_slice(b"HPUB ");
+    address(out, subject, reply);
+    number(out, head);
+    out.put_u8(b' ');
+    number(out, head + payload.len());
+    out.extend_from_slice(b"\r\n");
+    out.extend_from_slice(VERSION.as_bytes());
+    for (name, value) in headers {
+        out.extend_from_slice(name.as_bytes());
+        out.extend_from_slice(b": ");
+        out.extend_from_slice(value.as_ref().as_bytes());
+        out.extend_from_slice(b"\r\n");
+    }
+    out.extend_from_slice(b"\r\n");
+    out.extend_from_slice(payload);
+    out.extend_from_slice(b"\r\n");
+}
+
+fn address(out: &mut BytesMut, subject: &str, reply: &str) {
+    out.extend_from_slice(subject.as_bytes());
+    out.put_u8(b' ');
+    if !reply.is_empty() {
+        out.extend_from_slice(reply.as_bytes());
+        out.put_u8(b' ');
+    }
+}
+
+pub(super) fn number(out: &mut BytesMut, number: usize) {
+    use std::fmt::Write;
+    let _ = write!(out, "{number}");
+}
