@@ -1,44 +1,81 @@
 /**
  * Fanfare in the browser: one connection that comes back by itself, speaking `fanfare.v1`.
  *
- *     const fanfare = new Fanfare("/ws");
- *     const lobby = fanfare.subscribe("chat.lobby", { last: 50 });
+ *     const fanfare = new Fanfare("/ws", { token: () => fetchToken() });
+ *     const lobby = fanfare.subscribe("chat.lobby", { last: 50, presence: true });
  *     lobby.on("message", (m) => console.log(m.data));
  *     lobby.on("gap", (gap) => console.log("missed", gap.missed ?? "some"));
+ *     lobby.on("presence", ({ joined, left }) => console.log(lobby.members.size, "are here", joined, left));
  *     await fanfare.publish("chat.lobby", { text: "hello" });
+ *     const { nick } = await fanfare.call("rename", { nick: "ann" });
+ *     fanfare.onCall("confirm", (question) => confirm(question));
+ *     fanfare.on("direct", (m) => console.log("only for me:", m.data));
  *
  * What it promises: each message of a logged topic reaches its handler once and in order across reconnects, or a `gap`
- * comes in its place. A publish is confirmed, refused, or rejected as `unknown_outcome`; it is never sent twice blindly.
+ * comes in its place. A publish is confirmed, refused, or rejected as `unknown_outcome`; it is sent again only where the server
+ * applies it once (to a logged topic, by its `messageId`). A call is sent once at most.
  *
- * Events of `Fanfare`: `state` {state, code, reason}, `reconnecting` {attempt, delay, code, reason}, `gap` {topic, missed,
- * reason}, `message` (of every topic), `error`. Events of a `Subscription`: `subscribed` {recovered}, `message`, `gap`,
- * `live`, `presence`, `error`. Durations are in milliseconds. No dependencies; no timer outlives `close()`.
+ * Events of `Fanfare`: `state` {@link StateChange}, `reconnecting` {attempt, delay, code, reason}, `gap` {@link Gap}, `message`
+ * {@link Message} (of every topic), `direct` {@link Message} (to this client, its user, or everybody), `subscribed`
+ * {@link Subscription} (by the server), `token` (see {@link Fanfare#refresh}), `error` {@link FanfareError}. Events of a
+ * `Subscription`: `subscribed` {recovered, pos}, `message`, `gap`, `live`, `presence` {@link PresenceChange}, `unsubscribed` {code,
+ * message} (by the server), `error`. Durations are in milliseconds. No dependencies; no timer outlives `close()`.
  */
 
 /** @typedef {"connecting" | "catching up" | "live" | "offline" | "closed"} State  only `closed` is final */
+/** @typedef {{ state: State, code?: number, reason?: string }} StateChange  `code`: the close code that led to it */
 /** @typedef {{ topic: string, data: any, event?: string, key?: string, from?: { client: string, user?: string }, time?: number,
  *   pos?: string, messageId?: string }} Message  `data`: a JSON value, a string, or a Uint8Array where binary was sent */
+/** @typedef {{ topic: string, missed?: number, last?: string, next?: string, reason: string }} Gap  `reason`: `slow`, `backend`,
+ *   `history`, `epoch`, or `offline` for what an ephemeral topic carried while there was no connection */
+/** @typedef {{ client: string, user?: string, meta?: any }} Member */
+/** @typedef {{ joined: Member[], left: Member[], updated: Member[], clients: number, users?: number, complete: boolean }}
+ *   PresenceChange  `clients`, `users`: how many there are; `complete`: all of them are in `members` */
 /** @typedef {{ event?: string, key?: string, echo?: boolean, text?: boolean, messageId?: string, queue?: boolean }} PublishOptions
  *   `echo: false`: not back to this client; `text`: send a string as text, not as JSON; `messageId`: makes a publish to a logged
  *   topic idempotent (made here for topics that are subscribed); `queue: false`: fail at once while offline */
-/** @typedef {{ last?: number, latest?: boolean, after?: string }} Start  where to begin; nothing = live */
+/** @typedef {{ timeout?: number, queue?: boolean }} CallOptions  `timeout`: the wait for a connection included */
+/** @typedef {{ last?: number, latest?: boolean, after?: string, presence?: boolean }} Start  where to begin; nothing = live.
+ *   `presence`: keep the list of members */
+/** @typedef {{ method: string, timeout: number }} CallInfo  how long the server waits for the answer */
+/** @typedef {string | undefined | (() => string | undefined | Promise<string | undefined>)} Token */
 
-/** `code` is the server's, or one of: `offline`, `disconnected`, `unknown_outcome`, `queue_full`, `closed`. */
+/** `code` is the server's, or one of: `offline`, `disconnected`, `timeout`, `unknown_outcome`, `queue_full`, `closed`. */
 export class FanfareError extends Error {
+  /** @param {{ code: string, message?: string, retry?: boolean, retry_ms?: number, field?: string, limit?: number, value?: number }} error */
   constructor({ code, message, retry = false, retry_ms = 0, ...details }) {
     super(message ?? code);
     this.name = "FanfareError";
-    Object.assign(this, { code, retry, retryMs: retry_ms, ...details });
+    /** What kind of failure. @type {string} */
+    this.code = code;
+    /** Whether the same can succeed later. @type {boolean} */
+    this.retry = retry;
+    /** When; 0 where nobody said. @type {number} */
+    this.retryMs = retry_ms;
+    Object.assign(this, details);
+  }
+}
+
+/** A string that travels as text and not as JSON: `publish(topic, new PlainText("hi"))`, or what a method answers. */
+export class PlainText {
+  /** @param {string} text */
+  constructor(text) {
+    this.text = text;
   }
 }
 
 class Emitter extends EventTarget {
-  /** Calls `handler(detail)` for each event; returns a function that takes the handler away again. */
+  /**
+   * Calls `handler(detail)` for each event; returns a function that takes the handler away again.
+   * @param {string} type
+   * @param {(detail: any) => void} handler
+   */
   on(type, handler) {
-    const listener = (event) => handler(event.detail);
+    const listener = (/** @type {any} */ event) => handler(event.detail);
     this.addEventListener(type, listener);
     return () => this.removeEventListener(type, listener);
   }
+  /** @param {string} type @param {any} [detail] */
   emit(type, detail) {
     this.dispatchEvent(new CustomEvent(type, { detail }));
   }
@@ -46,24 +83,98 @@ class Emitter extends EventTarget {
 
 /** What `Fanfare.subscribe` returns. It survives reconnects; `pos` is the cursor from which it resumes. */
 export class Subscription extends Emitter {
-  constructor(client, topic, start) {
+  /** @param {Fanfare} client @param {string} topic @param {Start} start */
+  constructor(client, topic, start, byServer = false) {
     super();
     this.topic = topic;
     /** @type {"pending" | "catching up" | "live" | "refused" | "ended"} `refused` is asked again, `ended` is not */
     this.state = "pending";
+    /** @type {string | undefined} */
     this.pos = start.after;
     this.logged = false;
+    /** Whether the server made it. It ends with the session. */
+    this.byServer = byServer;
     this.known = false; // was accepted once
     this.tries = 0;
-    Object.defineProperties(this, { client: { value: client }, start: { value: start } });
+    /** Who is subscribed, by client, where `presence` was asked for. @type {Map<string, Member>} */
+    this.members = new Map();
+    /** How many are subscribed, and how many users that are; `undefined` until it is known. @type {number | undefined} */
+    this.clients = undefined;
+    /** @type {number | undefined} */
+    this.users = undefined;
+    /** Where the list goes on; `undefined` when `members` is complete. @type {string | undefined} */
+    this.next = undefined;
+    /** @type {Set<string> | undefined} who changed while a page of the list is on its way */
+    this.changed = undefined;
+    /** @type {ReturnType<typeof setTimeout> | undefined} */
+    this.timer = undefined;
+    Object.defineProperties(this, { client: { value: client }, start: { value: start, writable: true } });
   }
+
   /** No message arrives after this call. May be called any number of times. */
   unsubscribe() {
     return this.client.unsubscribe(this.topic);
   }
+
+  /** Adds the next page of members to the list, and says whether it is complete now. @returns {Promise<boolean>} */
+  async more(limit = 100) {
+    if (this.next === undefined) return true;
+    if (this.changed) throw new FanfareError({ code: "bad_request", message: "a page is on its way" });
+    const changed = (this.changed = new Set());
+    try {
+      const page = await this.client.presence(this.topic, { limit, next: this.next });
+      if (this.changed !== changed) return this.next === undefined; // a new snapshot has come meanwhile
+      const joined = page.members.filter(({ client }) => !changed.has(client) && !this.members.has(client));
+      for (const member of joined) this.members.set(member.client, member);
+      Object.assign(this, { clients: page.clients, users: page.users, next: page.next });
+      this.#tell({ joined });
+    } finally {
+      if (this.changed === changed) this.changed = undefined;
+    }
+    return this.next === undefined;
+  }
+
   request() {
-    if (this.pos !== undefined) return { topic: this.topic, after: this.pos };
-    return { topic: this.topic, last: this.start.last, latest: this.start.latest };
+    const presence = this.start.presence || undefined;
+    if (this.pos !== undefined) return { topic: this.topic, after: this.pos, presence };
+    return { topic: this.topic, last: this.start.last, latest: this.start.latest, presence };
+  }
+
+  /** Takes a snapshot, which replaces the list, or changes of single members. */
+  present({ snapshot, join = [], leave = [], update = [], clients, users, next }) {
+    if (snapshot) {
+      const before = this.members;
+      this.members = new Map(snapshot.map((member) => [member.client, member]));
+      this.changed = undefined;
+      Object.assign(this, { clients: clients ?? snapshot.length, users, next });
+      const same = (member) => JSON.stringify(member) === JSON.stringify(before.get(member.client));
+      const stayed = snapshot.filter(({ client }) => before.has(client));
+      const joined = snapshot.filter(({ client }) => !before.has(client));
+      // Whom an incomplete list does not name may be there all the same.
+      const left = next === undefined ? [...before.values()].filter(({ client }) => !this.members.has(client)) : [];
+      return this.#tell({ joined, left, updated: stayed.filter((member) => !same(member)) });
+    }
+    const [joined, left, updated] = [[], [], []];
+    for (const client of leave) {
+      left.push(this.members.get(client) ?? { client });
+      this.members.delete(client);
+    }
+    for (const member of [...join, ...update]) {
+      (this.members.has(member.client) || !join.includes(member) ? updated : joined).push(member);
+      this.members.set(member.client, member);
+    }
+    for (const { client } of [...left, ...joined, ...updated]) this.changed?.add(client);
+    const counted = (this.clients ?? 0) + joined.length - left.length;
+    this.clients = clients ?? (this.next === undefined ? this.members.size : counted);
+    this.users = users ?? this.users;
+    this.#tell({ joined, left, updated });
+  }
+
+  #tell({ joined = [], left = [], updated = [] }) {
+    const complete = this.next === undefined;
+    const users = new Set([...this.members.values()].map((member) => member.user ?? `$${member.client}`));
+    if (complete) this.users = users.size;
+    this.emit("presence", { joined, left, updated, clients: this.clients, users: this.users, complete });
   }
 }
 
@@ -78,8 +189,15 @@ const DEFAULTS = {
   maxInFlight: 32,
   /** How long after its first sending a publish may be sent again; the server remembers a message_id for 2 minutes. */
   resendWindow: 110_000,
+  /** How long a call may take. */
+  callTimeout: 30_000,
+  /** Whether a session is taken up again, after a break and by the page that this tab loads next: `false`, or a name
+   * of its own where one page has several connections to one address. */
+  resume: /** @type {boolean | string} */ (true),
 };
 const STABLE = 5_000; // a connection that lived this long resets the backoff
+const GIVEN_UP = 3000; // the close code of a connection that is replaced by another
+const MAX_DELAY = 2 ** 31 - 1; // what a timer can hold
 
 export class Fanfare extends Emitter {
   #url;
@@ -87,20 +205,24 @@ export class Fanfare extends Emitter {
   #options;
   #link = null; // the connection of now: { ws, greeted, ready, since, heard, closing, timers }; null while offline
   #state = "connecting";
+  /** @type {string | undefined} the secret with which the session is taken up again */
   #session;
+  #kept; // where the secret waits for the tab's next page
+  #former = new Set(); // what the tab's last page was subscribed to
   #attempt = 0;
   #renewed = false; // the refused token was already replaced once
   #retry = null; // { timer, told }: the wait for the next connection
   #pause = null; // a retryable refusal holds publishes back until this timer
   #nextId = 1;
   #subs = new Map(); // topic -> Subscription
-  #calls = new Map(); // id -> { done(error, ok), size }
-  #queue = []; // publishes that are not on the wire, oldest first
+  #open = new Map(); // id -> { done(error, ok, data), size }: commands without a reply
+  #queue = []; // publishes and calls that are not on the wire, oldest first
+  #methods = new Map(); // what the server may call
 
   /**
    * @param {string} url  absolute, or relative to the page
-   * @param {{ token?: string | (() => string | Promise<string>) } & Partial<typeof DEFAULTS>} [options]
-   *   a `token` function is asked before each connection
+   * @param {{ token?: Token } & Partial<typeof DEFAULTS>} [options]
+   *   a `token` function is asked before each connection, and when the token is about to expire
    */
   constructor(url, { token, ...options } = {}) {
     super();
@@ -108,6 +230,15 @@ export class Fanfare extends Emitter {
     this.#url.protocol = this.#url.protocol.replace("http", "ws");
     this.#token = token;
     this.#options = { ...DEFAULTS, ...options };
+    /** The public name of this connection, and its user, once it is connected. @type {string | undefined} */
+    this.client = undefined;
+    /** @type {string | undefined} */
+    this.user = undefined;
+    this.#kept = keeper(this.#options.resume, this.#url);
+    const kept = this.#kept?.take();
+    this.#session = kept?.session;
+    this.#former = new Set(kept?.topics);
+    if (this.#kept) for (const type of ["pagehide", "pageshow"]) globalThis.addEventListener(type, this.#turn);
     globalThis.addEventListener?.("online", this.#wake);
     globalThis.document?.addEventListener("visibilitychange", this.#wake);
     this.#connect();
@@ -121,7 +252,10 @@ export class Fanfare extends Emitter {
   /** Subscribes to a topic or pattern; a topic that is subscribed already gives the same object. @param {Start} start */
   subscribe(topic, start = {}) {
     const known = this.#subs.get(topic);
-    if (known) return known;
+    if (known) {
+      known.byServer = false; // from now on the page wants it, too
+      return known;
+    }
     const sub = new Subscription(this, topic, start);
     if (this.#state === "closed") return Object.assign(sub, { state: "ended" });
     this.#subs.set(topic, sub);
@@ -139,27 +273,80 @@ export class Fanfare extends Emitter {
 
   /**
    * Resolves when the server has accepted the message. While offline it waits in a bounded queue, in order.
-   * @param {string | string[]} topic  several only where all are ephemeral
+   * @param {string | string[]} topic  several only where all are ephemeral; an address reaches a client (`$client.ID`), all tabs
+   *   of a user (see {@link userAddress}) or everybody (`$all`), where the server allows it
    * @param {any} data  an ArrayBuffer or a view of one travels as binary, all else as JSON
    * @param {PublishOptions} [options]
    * @returns {Promise<{ pos?: string, duplicate?: boolean }>}
    */
   publish(topic, data, options = {}) {
-    return new Promise((resolve, reject) => {
-      const refuse = (code, message) => reject(new FanfareError({ code, message, retry: code !== "closed" }));
-      if (this.#state === "closed") return refuse("closed", "the connection was closed for good");
-      if (options.queue === false && !this.#link?.ready) return refuse("offline", "not connected");
-      if (this.#queue.length >= this.#options.maxQueue) return refuse("queue_full", "too many messages are waiting");
-      const { messageId, ...rest } = options;
-      this.#queue.push({ order: this.#nextId++, topic, data, messageId, options: rest, sentAt: 0, tries: 0, resolve, reject });
-      this.#flush();
-    });
+    const { messageId, queue, ...rest } = options;
+    return this.#enqueue({ topic, data, messageId, options: rest }, queue);
   }
 
-  /** A page of a logged topic, oldest first. @returns {Promise<{ messages: Message[], more: boolean }>} */
-  async history(topic, { before, limit } = {}) {
-    const { messages, more } = await this.#request("history", { topic, before, limit });
+  /**
+   * Calls a method of the app. While offline it waits for a connection. A call is sent once at most: when the connection breaks
+   * before the answer, it is rejected as `unknown_outcome`, and after `timeout` ms as `timeout`.
+   * @param {string} method
+   * @param {any} [data]  as in `publish`
+   * @param {CallOptions} [options]
+   * @returns {Promise<any>} what the method answered: a JSON value, a string, or a Uint8Array
+   */
+  call(method, data, { timeout = this.#options.callTimeout, queue } = {}) {
+    const entry = { method, data };
+    const late = () => {
+      this.#queue = this.#queue.filter((other) => other !== entry);
+      this.#open.delete(entry.id); // the late answer finds nobody
+      entry.reject(new FanfareError({ code: "timeout", message: `no answer within ${timeout} ms`, retry: true }));
+      this.#flush();
+    };
+    entry.timer = setTimeout(late, Math.min(timeout, MAX_DELAY));
+    return this.#enqueue(entry, queue).finally(() => clearTimeout(entry.timer));
+  }
+
+  /**
+   * Serves a method that the server may call. What the handler returns, or what its promise resolves to, is the answer; what it
+   * throws is an error to the server, with its `code`, if it has one. A later handler of a method takes the place of the one before.
+   * @param {string} method
+   * @param {(data: any, info: CallInfo) => any} handler
+   * @returns {() => void} takes the handler away again
+   */
+  onCall(method, handler) {
+    this.#methods.set(method, handler);
+    return () => this.#methods.get(method) === handler && this.#methods.delete(method);
+  }
+
+  /**
+   * A page of a logged topic, oldest first: the last messages before a cursor, the first ones after it, or the last of all.
+   * @param {string} topic
+   * @param {{ before?: string, after?: string, limit?: number }} [page]
+   * @returns {Promise<{ messages: Message[], more: boolean }>}
+   */
+  async history(topic, { before, after, limit } = {}) {
+    const { messages, more } = await this.#request("history", { topic, before, after, limit });
     return { messages: messages.map((m) => toMessage({ topic, ...m })), more };
+  }
+
+  /**
+   * A page of a topic's members, and how many there are.
+   * @param {string} topic
+   * @param {{ limit?: number, next?: string }} [page]  `next`: as in the page before
+   * @returns {Promise<{ members: Member[], clients: number, users: number, next?: string }>}
+   */
+  presence(topic, { limit, next } = {}) {
+    return this.#request("presence", { topic, limit, next });
+  }
+
+  /**
+   * Shows the server a new token of the same user on the open connection. A `token` function is asked in time and needs no call of this;
+   * without one the event `token` says that it is time.
+   * @param {string} token
+   */
+  async refresh(token) {
+    if (typeof this.#token !== "function") this.#token = token;
+    const link = this.#link;
+    const { expires_ms } = await this.#request("refresh", { token });
+    if (link === this.#link) this.#expires(link, expires_ms);
   }
 
   /** The round trip time. @returns {Promise<number>} */
@@ -180,6 +367,7 @@ export class Fanfare extends Emitter {
   close(code = 1000, reason = "closed by the page") {
     if (this.#state === "closed") return;
     globalThis.removeEventListener?.("online", this.#wake);
+    for (const type of ["pagehide", "pageshow"]) globalThis.removeEventListener?.(type, this.#turn);
     globalThis.document?.removeEventListener("visibilitychange", this.#wake);
     clearTimeout(this.#retry?.timer);
     clearTimeout(this.#pause);
@@ -187,6 +375,7 @@ export class Fanfare extends Emitter {
     this.#state = "closed"; // first, so that what handlers do from here on is refused
     for (const sub of this.#subs.values()) this.#end(sub);
     this.#unlink(1000);
+    this.#session = undefined;
     for (const entry of this.#queue.splice(0)) {
       entry.reject(new FanfareError(entry.sentAt ? UNKNOWN : { code: "closed", message: reason }));
     }
@@ -214,27 +403,94 @@ export class Fanfare extends Emitter {
     }
   }
 
-  /** One frame carries the token and every subscription with its cursor. */
+  /** One frame carries the token, the session, and every subscription with its cursor. */
   #greet(link, token) {
-    const subs = [...this.#subs.values()];
+    const session = this.#session;
+    // What the server made is its own affair, unless the session is taken up again: then it begins where it stopped here.
+    const subs = [...this.#subs.values()].filter((sub) => session || !sub.byServer);
     link.greeted = true;
-    this.#call("connect", { token, session: this.#session, subscribe: subs.map((sub) => sub.request()) }, (error, ok) => {
+    this.#command("connect", { token, session, subscribe: subs.map((sub) => sub.request()) }, (error, ok) => {
       if (error?.code === "disconnected") return;
       if (error) return this.#lost(error.retry ? 4100 : CLOSE_CODES[error.code] ?? 4000, error.code, error.retryMs || undefined);
       clearTimeout(link.timers.deadline);
       link.ready = true;
       link.since = Date.now();
       link.timers.beat = setInterval(() => this.#beat(link, ok.ping_ms ?? 25_000), ok.ping_ms ?? 25_000);
-      this.#session = ok.session;
+      this.#expires(link, ok.expires_ms);
+      this.#session = this.#options.resume === false ? undefined : ok.session;
       Object.assign(this, { client: ok.client, user: ok.user });
       this.#renewed = false;
-      for (const reply of ok.subscribed ?? []) {
-        const sub = subs.find((s) => s.topic === reply.topic);
-        if (sub) this.#subscribed(sub, reply.error && new FanfareError(reply.error), reply);
+      for (const reply of ok.subscribed ?? []) this.#resumed(subs, reply, ok.resumed);
+      this.#former.clear();
+      for (const sub of [...this.#subs.values()]) {
+        if (!ok.resumed && sub.byServer) this.#dismiss(sub, { code: "session_lost", message: "the session is another one" });
       }
       this.#update();
       this.#flush();
     });
+  }
+
+  /** A subscription that `connect` brought: one that was asked for, or one that the session had. */
+  #resumed(asked, reply, resumed) {
+    const sub = asked.find((s) => s.topic === reply.topic);
+    const error = reply.error && new FanfareError(reply.error);
+    if (sub?.byServer && !resumed) {
+      if (!error) this.#request("unsubscribe", { topic: reply.topic }).catch(() => {});
+    } else if (sub) this.#subscribed(sub, error, reply);
+    else if (error || this.#subs.has(reply.topic)) return;
+    else if (this.#former.has(reply.topic)) {
+      // The tab's last page wanted it, this one does not.
+      this.#request("unsubscribe", { topic: reply.topic }).catch(() => {});
+    } else this.#adopt(reply);
+  }
+
+  /** The server has subscribed this client to a topic. */
+  #adopt(ok) {
+    const known = this.#subs.get(ok.topic);
+    const sub = known ?? new Subscription(this, ok.topic, {}, true);
+    if (!known) {
+      this.#subs.set(ok.topic, sub);
+      this.emit("subscribed", sub); // first, so that a handler that is added now hears all
+    }
+    this.#subscribed(sub, undefined, ok);
+  }
+
+  /** The server has ended a subscription. */
+  #dismiss(sub, { code, message = "the server ended the subscription", retry, retry_ms }) {
+    if (retry) return this.#refused(sub, new FanfareError({ code, message, retry, retry_ms }));
+    this.#end(sub);
+    sub.emit("unsubscribed", { code, message });
+  }
+
+  /** The page is left: what it leads with goes to the tab's next page. A copy of this tab finds nothing while the page lives. */
+  #turn = (event) => {
+    if (event.type === "pageshow") return event.persisted && this.#kept.take(); // it came back itself
+    if (this.#session) this.#kept.put({ session: this.#session, topics: [...this.#subs.values()].filter((sub) => !sub.byServer).map((sub) => sub.topic) });
+  };
+
+  /** In time before the admission ends, the token is replaced. The server says so, too. */
+  #expires(link, ms) {
+    clearTimeout(link.timers.token);
+    link.timers.token = undefined;
+    const wait = ms - Math.min(60_000, ms / 5);
+    if (ms !== undefined && wait <= MAX_DELAY) link.timers.token = setTimeout(() => this.#renew(link), wait);
+  }
+
+  async #renew(link) {
+    if (link.renewing) return;
+    if (typeof this.#token !== "function") return this.emit("token", {});
+    link.renewing = true;
+    try {
+      const token = await this.#token();
+      if (link === this.#link && link.ready) await this.refresh(token);
+    } catch (error) {
+      if (link !== this.#link) return;
+      const retry = () => this.#renew(link);
+      if (error.retry !== false) link.timers.token = setTimeout(retry, error.retryMs || this.#backoff(2));
+      this.emit("error", error);
+    } finally {
+      link.renewing = false;
+    }
   }
 
   /** Takes the connection away and lets every unanswered call know. */
@@ -244,9 +500,10 @@ export class Fanfare extends Emitter {
     if (!link) return;
     for (const timer of Object.values(link.timers)) clearTimeout(timer);
     if (link.ws) link.ws.onopen = link.ws.onmessage = link.ws.onclose = null;
-    link.ws?.close();
-    const calls = [...this.#calls.values()];
-    this.#calls.clear();
+    // With 1000 the session is over; with any other code it may be taken up again.
+    link.ws?.close(code === 1000 ? 1000 : GIVEN_UP);
+    const calls = [...this.#open.values()];
+    this.#open.clear();
     if (code === 1009 && calls.length) {
       // The server does not say which message was too big; sent again, it would end each connection.
       const biggest = calls.reduce((a, b) => (b.size > a.size ? b : a));
@@ -295,7 +552,7 @@ export class Fanfare extends Emitter {
   #beat(link, silence) {
     if (link.timers.pong || Date.now() - link.heard < silence * 0.9) return;
     link.timers.pong = setTimeout(() => this.#lost(0, "no answer"), this.#options.pongTimeout);
-    this.#call("ping", {}, () => {});
+    this.#command("ping", {}, () => {});
   }
 
   #update(cause = {}) {
@@ -308,23 +565,24 @@ export class Fanfare extends Emitter {
 
   // ---- commands ----
 
-  #call(method, params, done, data) {
+  #command(method, params, done, data) {
     const id = this.#nextId++;
     const frame = encode({ id, [method]: params }, method, data);
-    this.#calls.set(id, { done, size: frame.byteLength ?? frame.length });
+    this.#open.set(id, { done, size: frame.byteLength ?? frame.length });
     this.#link.ws.send(frame);
+    return id;
   }
 
   #request(method, params) {
     return new Promise((resolve, reject) => {
       if (!this.#link?.greeted) return reject(new FanfareError({ code: "offline", message: "not connected", retry: true }));
-      this.#call(method, params, (error, ok) => (error ? reject(error) : resolve(ok)));
+      this.#command(method, params, (error, ok) => (error ? reject(error) : resolve(ok)));
     });
   }
 
   #ask(sub) {
     sub.state = "pending";
-    this.#call("subscribe", sub.request(), (error, ok) => this.#subscribed(sub, error, ok));
+    this.#command("subscribe", sub.request(), (error, ok) => this.#subscribed(sub, error, ok));
   }
 
   #subscribed(sub, error, ok) {
@@ -341,7 +599,7 @@ export class Fanfare extends Emitter {
       sub.state = sub.logged && replays ? "catching up" : "live";
       sub.emit("subscribed", { recovered: ok.recovered, pos: ok.pos });
       // Nobody kept what an ephemeral topic carried meanwhile; say so rather than lose it silently.
-      if (again && !sub.logged) this.#gap(sub, { topic: sub.topic, reason: "offline" });
+      if (again && !sub.logged && ok.recovered === undefined) this.#gap(sub, { topic: sub.topic, reason: "offline" });
     }
     this.#update();
     this.#flush();
@@ -365,26 +623,52 @@ export class Fanfare extends Emitter {
     this.#update();
   }
 
-  /** Puts publishes on the wire, in order, once it is known whether their topic is logged. */
+  /** A publish or a call waits for its turn. */
+  #enqueue(entry, queue) {
+    return new Promise((resolve, reject) => {
+      Object.assign(entry, { order: this.#nextId++, sentAt: 0, tries: 0, resolve, reject });
+      const refuse = (code, message) => reject(new FanfareError({ code, message, retry: code !== "closed" }));
+      if (this.#state === "closed") return refuse("closed", "the connection was closed for good");
+      if (queue === false && !this.#link?.ready) return refuse("offline", "not connected");
+      if (this.#queue.length >= this.#options.maxQueue) return refuse("queue_full", "too many messages are waiting");
+      this.#queue.push(entry);
+      this.#flush();
+    });
+  }
+
+  /** Puts publishes and calls on the wire, in order; a publish once it is known whether its topic is logged. */
   #flush() {
-    while (this.#link?.ready && !this.#pause && this.#queue.length && this.#calls.size < this.#options.maxInFlight) {
-      const sub = this.#subs.get(this.#queue[0].topic);
-      if (sub?.state === "pending") return;
+    while (this.#link?.ready && !this.#pause && this.#queue.length && this.#open.size < this.#options.maxInFlight) {
+      if (this.#subs.get(this.#queue[0].topic)?.state === "pending") return;
       const entry = this.#queue.shift();
-      if (entry.sentAt && Date.now() - entry.sentAt > this.#options.resendWindow) {
-        entry.reject(new FanfareError(UNKNOWN)); // the server may have forgotten its message_id
-        continue;
-      }
-      if (sub?.logged) entry.messageId ??= newMessageId();
-      entry.sentAt ||= Date.now();
-      const topics = Array.isArray(entry.topic) ? { topics: entry.topic } : { topic: entry.topic };
-      const params = { ...topics, ...entry.options, queue: undefined, message_id: entry.messageId };
       try {
-        this.#call("publish", params, (error, ok) => this.#published(entry, error, ok), entry.data ?? null);
+        if (entry.method !== undefined) this.#sendCall(entry);
+        else this.#sendPublish(entry);
       } catch (error) {
         entry.reject(error); // data that is no JSON
       }
     }
+  }
+
+  #sendCall(entry) {
+    entry.sentAt = Date.now();
+    const answered = (error, ok, data) => {
+      if (!error) entry.resolve(data ?? ok.data);
+      else entry.reject(error.code === "disconnected" ? new FanfareError(UNKNOWN) : error);
+      this.#flush();
+    };
+    entry.id = this.#command("call", { method: entry.method }, answered, entry.data);
+  }
+
+  #sendPublish(entry) {
+    if (entry.sentAt && Date.now() - entry.sentAt > this.#options.resendWindow) {
+      return entry.reject(new FanfareError(UNKNOWN)); // the server may have forgotten its message_id
+    }
+    if (this.#subs.get(entry.topic)?.logged) entry.messageId ??= newMessageId();
+    entry.sentAt ||= Date.now();
+    const topics = Array.isArray(entry.topic) ? { topics: entry.topic } : { topic: entry.topic };
+    const params = { ...topics, ...entry.options, message_id: entry.messageId };
+    this.#command("publish", params, (error, ok) => this.#published(entry, error, ok), entry.data ?? null);
   }
 
   #published(entry, error, ok) {
@@ -414,17 +698,36 @@ export class Fanfare extends Emitter {
     link.timers.pong = undefined;
     const frame = decode(raw);
     if (frame.id !== undefined) {
-      const call = this.#calls.get(frame.id);
-      this.#calls.delete(frame.id);
-      call?.done(frame.error && new FanfareError(frame.error), frame.ok);
+      const command = this.#open.get(frame.id);
+      this.#open.delete(frame.id);
+      command?.done(frame.error && new FanfareError(frame.error), frame.ok, frame.data);
     } else if (frame.topic !== undefined) this.#deliver(frame);
+    else if (frame.call) this.#called(link, frame.call, "data" in frame ? frame.data : frame.call.data);
     else if (frame.close) link.closing = frame.close;
-    else if (frame.token) this.#refresh();
+    else if (frame.token) this.#renew(link);
     else if (frame.error) this.emit("error", new FanfareError(frame.error));
+    else if (frame.subscribed) this.#adopt(frame.subscribed);
     else if (frame.unsubscribed) {
       const sub = this.#subs.get(frame.unsubscribed.topic);
-      if (sub) this.#refused(sub, new FanfareError({ message: "the server ended the subscription", ...frame.unsubscribed }));
+      if (sub) this.#dismiss(sub, frame.unsubscribed);
     } // anything else is of a later version
+  }
+
+  /** The server asks this page something. */
+  async #called(link, { call_id, method, timeout_ms }, data) {
+    const until = Date.now() + timeout_ms;
+    const answer = (params, data) => {
+      // Nobody waits any more, or the call belongs to a connection that is gone.
+      if (link === this.#link && Date.now() < until) link.ws.send(encode({ answer: { call_id, ...params } }, "answer", data));
+    };
+    try {
+      const handler = this.#methods.get(method);
+      if (!handler) throw new FanfareError({ code: "no_such_method", message: `this page has no method of the name ${method}` });
+      answer({}, await handler(data, { method, timeout: timeout_ms }));
+    } catch (error) {
+      const code = typeof error?.code === "string" ? error.code : "internal";
+      answer({ error: { code, message: String(error?.message ?? error) } });
+    }
   }
 
   #deliver(frame) {
@@ -432,7 +735,7 @@ export class Fanfare extends Emitter {
     if (sub?.state === "pending" || sub?.state === "refused") return; // of an earlier subscription to the topic
     if (sub && frame.pos !== undefined) sub.pos = frame.pos;
     if (frame.gap) this.#gap(sub, { topic: frame.topic, ...frame.gap });
-    else if (frame.presence) sub?.emit("presence", frame.presence);
+    else if (frame.presence) sub?.present(frame.presence);
     else if (frame.live && sub) {
       sub.state = "live";
       sub.emit("live", {});
@@ -442,6 +745,7 @@ export class Fanfare extends Emitter {
       // One copy comes per connection: it is its topic's, else that of the patterns that match.
       const takers = sub ? [sub] : [...this.#subs.values()].filter((s) => matches(s.topic, frame.topic));
       for (const taker of takers) taker.emit("message", message);
+      if (!takers.length && isAddress(frame.topic)) this.emit("direct", message);
       this.emit("message", message);
     } // else only the cursor moved: a message that is hidden from this client
   }
@@ -449,14 +753,6 @@ export class Fanfare extends Emitter {
   #gap(sub, gap) {
     sub?.emit("gap", gap);
     this.emit("gap", gap);
-  }
-
-  async #refresh() {
-    try {
-      if (typeof this.#token === "function") await this.#request("refresh", { token: await this.#token() });
-    } catch (error) {
-      this.emit("error", error);
-    }
   }
 }
 
@@ -475,6 +771,48 @@ export function segment(text, index = 0) {
   return index === 0 ? escaped.replace(/^\$/, "%24") : escaped; // a leading $ would make it a topic of the system
 }
 
+/** The address of all tabs of a user, whatever the name holds: what is published to it reaches them all. @param {string} user */
+export function userAddress(user) {
+  return `$user.${segment(user, 1)}`;
+}
+
+/** Whether what came under this name was sent to this client, and not to a topic. */
+function isAddress(topic) {
+  return topic === "$all" || topic.startsWith("$client.") || topic.startsWith("$user.");
+}
+
+/**
+ * Where a session's secret waits while its tab loads another page. It is there only then: a copy of a tab, which begins with a copy of
+ * what the tab keeps, finds none, and has a session of its own.
+ */
+function keeper(resume, url) {
+  const key = `fanfare.session ${typeof resume === "string" ? resume : ""} ${url.origin}${url.pathname}`;
+  try {
+    const storage = resume === false ? undefined : globalThis.sessionStorage;
+    if (!storage) return undefined;
+    return {
+      take() {
+        try {
+          const kept = JSON.parse(storage.getItem(key) ?? "null");
+          storage.removeItem(key);
+          return kept ?? undefined;
+        } catch {
+          return undefined;
+        }
+      },
+      put(kept) {
+        try {
+          storage.setItem(key, JSON.stringify(kept));
+        } catch {
+          // Full: the next page begins anew.
+        }
+      },
+    };
+  } catch {
+    return undefined; // the page may not keep anything
+  }
+}
+
 /** An id for `messageId`; `crypto.randomUUID` would need a secure page. */
 export function newMessageId() {
   return Array.from(crypto.getRandomValues(new Uint32Array(4)), (n) => n.toString(36)).join("-");
@@ -491,6 +829,7 @@ export function matches(pattern, topic) {
 
 /** A command as one frame: text, or for binary data a length (u32, big endian), the JSON header and the data. */
 function encode(frame, method, data) {
+  if (data instanceof PlainText) return JSON.stringify({ ...frame, [method]: { ...frame[method], text: true, data: data.text } });
   if (!(data instanceof ArrayBuffer || ArrayBuffer.isView(data))) {
     return JSON.stringify({ ...frame, [method]: { ...frame[method], data } });
   }

@@ -1,109 +1,16 @@
 /** The client module against a scripted server: every rule of the protocol that a browser test cannot provoke at will. */
 
 import assert from "node:assert/strict";
-import { afterEach, beforeEach, describe, mock, test } from "node:test";
-import { Fanfare, matches, segment, topicName } from "../../web/fanfare.js";
-
-/** The socket of the page; the test is the server at its other end. */
-class FakeSocket {
-  static all = [];
-  static get last() {
-    return FakeSocket.all.at(-1);
-  }
-  sent = [];
-  constructor(url) {
-    this.url = url;
-    FakeSocket.all.push(this);
-  }
-  send(frame) {
-    this.sent.push(typeof frame === "string" ? JSON.parse(frame) : frame);
-  }
-  close() {
-    this.closed = true;
-  }
-  get take() {
-    return this.sent.splice(0);
-  }
-  get command() {
-    assert.equal(this.sent.length, 1, `one command, not ${JSON.stringify(this.sent)}`);
-    return this.sent.shift();
-  }
-  push(...frames) {
-    for (const frame of frames) this.onmessage?.({ data: frame instanceof ArrayBuffer ? frame : JSON.stringify(frame) });
-  }
-  drop(code = 1006, reason = "") {
-    this.onclose?.({ code, reason });
-  }
-}
-
-const tick = () => new Promise((resolve) => setImmediate(resolve));
-const online = new EventTarget();
-const listeners = new Set();
-const timers = new Set();
-
-/** Keeps count of the page's timers, which the clock of the tests does not tell. */
-function countTimers(set, clear) {
-  const [start, stop] = [globalThis[set], globalThis[clear]];
-  globalThis[set] = (run, delay) => {
-    const timer = start(() => {
-      if (set === "setTimeout") timers.delete(timer);
-      run();
-    }, delay);
-    timers.add(timer);
-    return timer;
-  };
-  globalThis[clear] = (timer) => {
-    timers.delete(timer);
-    stop(timer);
-  };
-}
+import { describe, mock, test } from "node:test";
+import { matches, segment, topicName } from "../../web/fanfare.js";
+import { FakeSocket, fakePage, listeners, online, received, tick, timers } from "./fake.mjs";
 
 describe("fanfare.js", () => {
-  let fanfare, events;
-
-  beforeEach(() => {
-    mock.timers.enable({ apis: ["setTimeout", "setInterval", "Date"], now: 1_732_175_000_000 });
-    mock.method(Math, "random", () => 0.5);
-    FakeSocket.all = [];
-    globalThis.WebSocket = FakeSocket;
-    globalThis.addEventListener = (type, run) => (listeners.add(run), online.addEventListener(type, run));
-    globalThis.removeEventListener = (type, run) => (listeners.delete(run), online.removeEventListener(type, run));
-    timers.clear();
-    countTimers("setTimeout", "clearTimeout");
-    countTimers("setInterval", "clearTimeout"); // one clears either kind
-  });
-  afterEach(() => {
-    fanfare?.close();
-    mock.timers.reset();
-    mock.restoreAll();
-  });
-
-  const create = (options) => {
-    fanfare = new Fanfare("http://chat.test/ws", options);
-    events = [];
-    for (const type of ["state", "reconnecting", "gap", "error"]) fanfare.on(type, (detail) => events.push([type, detail]));
-    return fanfare;
-  };
-  /** Opens the socket and answers `connect`; a topic named in `pos` is logged. Returns the socket. */
-  const accept = async (pos = {}, more = {}) => {
-    await tick();
-    const socket = FakeSocket.last;
-    socket.onopen();
-    const { id, connect } = socket.command;
-    const subscribed = connect.subscribe.map(({ topic, after }) => ({ topic, pos: pos[topic], recovered: after && true, ...more[topic] }));
-    socket.push({ id, ok: { client: "c1", ping_ms: 25_000, subscribed } });
-    return Object.assign(socket, { connect });
-  };
-  const received = (sub) => {
-    const got = [];
-    sub.on("message", (m) => got.push(m.data));
-    sub.on("gap", (gap) => got.push({ gap: gap.missed ?? gap.reason }));
-    return got;
-  };
-  const states = () => events.filter(([type]) => type === "state").map(([, { state }]) => state);
+  const page = fakePage();
+  const { create, accept, states } = page;
 
   test("resumes every topic in one connect, from where its cursor stands", async () => {
-    create();
+    const fanfare = create();
     const [a, b] = [fanfare.subscribe("a", { last: 50 }), fanfare.subscribe("b")];
     const got = received(a);
     let socket = await accept({ a: "e:0", b: "e:7" });
@@ -122,7 +29,7 @@ describe("fanfare.js", () => {
   });
 
   test("a gap is told where it stands and does not move the cursor; an ephemeral topic's break is told too", async () => {
-    create();
+    const fanfare = create();
     const [log, now] = [fanfare.subscribe("log"), fanfare.subscribe("now")];
     const [logged, ephemeral] = [received(log), received(now)];
     let socket = await accept({ log: "e:0" });
@@ -136,11 +43,11 @@ describe("fanfare.js", () => {
     socket.push({ topic: "log", gap: { last: "e:5", next: "f:1", reason: "epoch" } }, { topic: "log", pos: "f:1", data: 6 });
     assert.deepEqual(logged, [1, { gap: 3 }, 5, { gap: "epoch" }, 6]);
     assert.deepEqual(ephemeral, [{ gap: "offline" }]);
-    assert.deepEqual(events.filter(([type]) => type === "gap").map(([, { topic, reason }]) => `${topic} ${reason}`), ["log slow", "now offline", "log epoch"]);
+    assert.deepEqual(page.events.filter(([type]) => type === "gap").map(([, { topic, reason }]) => `${topic} ${reason}`), ["log slow", "now offline", "log epoch"]);
   });
 
   test("an unacknowledged publish to a logged topic is sent again with its message_id, in order", async () => {
-    create();
+    const fanfare = create();
     fanfare.subscribe("log");
     let socket = await accept({ log: "e:0" });
     const done = ["a", "b", "c"].map((text) => fanfare.publish("log", text));
@@ -160,7 +67,7 @@ describe("fanfare.js", () => {
   });
 
   test("a publish is never sent again blindly: ephemeral topics, and after the server may have forgotten the id", async () => {
-    create({ resendWindow: 200 });
+    const fanfare = create({ resendWindow: 200 });
     fanfare.subscribe("log");
     fanfare.subscribe("now");
     let socket = await accept({ log: "e:0" });
@@ -179,7 +86,7 @@ describe("fanfare.js", () => {
   });
 
   test("a publish waits until it is known whether its topic is logged", async () => {
-    create();
+    const fanfare = create();
     const socket = await accept();
     fanfare.subscribe("log");
     fanfare.publish("log", 1).catch(() => {});
@@ -190,7 +97,7 @@ describe("fanfare.js", () => {
   });
 
   test("the queue is bounded, `queue: false` does not wait, and a refusal is the server's error", async () => {
-    create({ maxQueue: 2 });
+    const fanfare = create({ maxQueue: 2 });
     const waiting = [1, 2, 3].map((n) => fanfare.publish("t", n));
     await assert.rejects(waiting[2], { code: "queue_full" });
     await assert.rejects(fanfare.publish("t", 4, { queue: false }), { code: "offline" });
@@ -202,7 +109,7 @@ describe("fanfare.js", () => {
   });
 
   test("a retryable refusal of a logged publish is repeated after the time the server names", async () => {
-    create();
+    const fanfare = create();
     fanfare.subscribe("log");
     const socket = await accept({ log: "e:0" });
     const done = [fanfare.publish("log", 1), fanfare.publish("log", 2)];
@@ -221,12 +128,13 @@ describe("fanfare.js", () => {
   });
 
   test("close codes: 40xx is final, 41xx comes later, 42xx comes at the time of the close frame", async () => {
+    let fanfare;
     const delays = async (...frames) => {
-      create();
+      fanfare = create();
       const socket = await accept();
       socket.push(...frames);
       socket.drop(frames[0].close.code);
-      return events.find(([type]) => type === "reconnecting")?.[1].delay;
+      return page.events.find(([type]) => type === "reconnecting")?.[1].delay;
     };
     assert.equal(await delays({ close: { code: 4200, name: "draining", retry_ms: 3817 } }), 3817);
     fanfare.close();
@@ -235,7 +143,7 @@ describe("fanfare.js", () => {
     assert.equal(fanfare.state, "offline", "told to wait, it waits");
     fanfare.close();
     assert.equal(await delays({ close: { code: 4003, name: "forbidden" } }), undefined);
-    assert.deepEqual(events.at(-1), ["state", { state: "closed", code: 4003, reason: "forbidden" }]);
+    assert.deepEqual(page.events.at(-1), ["state", { state: "closed", code: 4003, reason: "forbidden" }]);
     mock.timers.tick(600_000);
     await tick();
     assert.equal(FakeSocket.all.length, 3);
@@ -243,7 +151,7 @@ describe("fanfare.js", () => {
   });
 
   test("backoff grows with full jitter up to its cap, and a connection that held starts it anew", async () => {
-    create({ minDelay: 500, maxDelay: 3_000 });
+    const fanfare = create({ minDelay: 500, maxDelay: 3_000 });
     const delays = [];
     fanfare.on("reconnecting", ({ delay, attempt }) => delays.push([attempt, delay]));
     for (let i = 0; i < 5; i += 1) {
@@ -260,7 +168,7 @@ describe("fanfare.js", () => {
 
   test("a token function is asked before each connection; an expired token is replaced once", async () => {
     let issued = 0;
-    create({ token: async () => `token ${++issued}` });
+    let fanfare = create({ token: async () => `token ${++issued}` });
     let socket = await accept();
     assert.equal(socket.connect.token, "token 1");
     socket.drop(4004);
@@ -272,14 +180,14 @@ describe("fanfare.js", () => {
     FakeSocket.last.push({ id, error: { code: "unauthenticated", message: "no", retry: false } });
     assert.equal(fanfare.state, "closed");
 
-    create({ token: "fixed" });
+    fanfare = create({ token: "fixed" });
     socket = await accept();
     socket.drop(4004);
     assert.equal(fanfare.state, "closed");
   });
 
   test("a silent connection is asked, and replaced when it does not answer", async () => {
-    create();
+    const fanfare = create();
     const socket = await accept();
     mock.timers.tick(25_000);
     const { id, ping } = socket.command;
@@ -296,7 +204,7 @@ describe("fanfare.js", () => {
   });
 
   test("`online` ends the wait at once, and doubts the connection that seems to be open", async () => {
-    create();
+    const fanfare = create();
     let socket = await accept();
     socket.drop();
     online.dispatchEvent(new Event("online"));
@@ -307,7 +215,7 @@ describe("fanfare.js", () => {
   });
 
   test("a connection that is never answered is given up", async () => {
-    create();
+    const fanfare = create();
     await tick();
     FakeSocket.last.onopen();
     mock.timers.tick(10_000);
@@ -318,7 +226,7 @@ describe("fanfare.js", () => {
   });
 
   test("a refused subscription is told; it is asked again only where the server says so", async () => {
-    create();
+    const fanfare = create();
     const [never, soon] = [fanfare.subscribe("never"), fanfare.subscribe("soon")];
     const errors = [];
     for (const sub of [never, soon]) sub.on("error", (error) => errors.push([sub.topic, error.code]));
@@ -338,7 +246,7 @@ describe("fanfare.js", () => {
   });
 
   test("unsubscribe may be called twice; nothing of the old subscription reaches the new one", async () => {
-    create();
+    const fanfare = create();
     const first = fanfare.subscribe("t");
     assert.equal(fanfare.subscribe("t"), first);
     const socket = await accept();
@@ -354,7 +262,7 @@ describe("fanfare.js", () => {
   });
 
   test("a message goes to its topic's subscription, else to the patterns that match", async () => {
-    create();
+    const fanfare = create();
     const [all, one] = [fanfare.subscribe("chat.>"), fanfare.subscribe("chat.a")];
     const [many, single] = [received(all), received(one)];
     const socket = await accept();
@@ -363,7 +271,7 @@ describe("fanfare.js", () => {
   });
 
   test("binary and text payloads travel as what they are", async () => {
-    create();
+    const fanfare = create();
     const sub = fanfare.subscribe("t");
     const socket = await accept();
     fanfare.publish("t", new Uint8Array([0, 255, 7]), { event: "e" }).catch(() => {});
@@ -390,7 +298,7 @@ describe("fanfare.js", () => {
   });
 
   test("a message that is too big for the server ends itself, not every connection after it", async () => {
-    create();
+    const fanfare = create();
     fanfare.subscribe("log");
     let socket = await accept({ log: "e:0" });
     const small = fanfare.publish("log", "small");
@@ -406,7 +314,7 @@ describe("fanfare.js", () => {
   });
 
   test("close rejects what is open and leaves no timer and no listener", async () => {
-    create();
+    const fanfare = create();
     const sub = fanfare.subscribe("log");
     const socket = await accept({ log: "e:0" });
     const refused = fanfare.subscribe("refused");
@@ -430,7 +338,7 @@ describe("fanfare.js", () => {
 
   test("a token that comes after close opens nothing", async () => {
     let give;
-    create({ token: () => new Promise((resolve) => (give = resolve)) });
+    const fanfare = create({ token: () => new Promise((resolve) => (give = resolve)) });
     fanfare.close();
     give("late");
     await tick();
@@ -438,7 +346,6 @@ describe("fanfare.js", () => {
   });
 
   test("topic names of user input, and patterns", () => {
-    fanfare = undefined;
     assert.equal(topicName("chat", "lobby.admin *"), "chat.lobby%2Eadmin%20%2A");
     assert.equal(topicName("chat", "a>b%\u00a0\u0007ü😀"), "chat.a%3Eb%25%C2%A0%07ü😀");
     assert.equal(topicName("$all", "$x", ""), "%24all.$x.%");
