@@ -28,7 +28,6 @@ pub use connect::ConnectError;
 pub(crate) use connect::refused;
 pub(crate) use control::{goodbye, heartbeat, parcel_head};
 pub(crate) use inner::Inner;
-pub(crate) use parking::Whose;
 pub(crate) use registry::Place;
 pub use subscribe::SubscribeError;
 pub(crate) use subscribe::{Attachment, Begun};

@@ -17,7 +17,6 @@ use crate::{
         seat::{Leaving, Parked, Seat},
         secret::KeyHash,
     },
-    topic::TopicPattern,
 };
 
 /// The sessions of this node that have lost their connection.
@@ -35,14 +34,6 @@ struct Lot {
     /// In the order in which they came, with the time at which they go.
     order: BTreeMap<u64, (ClientId, Instant)>,
     next: u64,
-}
-
-/// Whose sessions are meant.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Whose<'a> {
-    Everybody,
-    Client(ClientId),
-    User(&'a str),
 }
 
 impl Parking {
@@ -90,39 +81,20 @@ impl Parking {
         lot.parked.len() == 1
     }
 
-    /// Ends subscriptions within a pattern, before their clients come back. Returns how many ended.
-    pub(crate) fn revoke(&self, whose: Whose<'_>, pattern: &TopicPattern) -> usize {
+    /// Looks at each, under the lock: what `keep` says no to is forgotten, and its client comes back as a stranger. What it changes is
+    /// what the client finds.
+    pub(crate) fn retain(&self, mut keep: impl FnMut(&mut Parked) -> bool) {
         let mut lot = self.lot.lock();
-        let mut count = 0;
-        for (_, parked) in lot.parked.values_mut().filter(|(_, parked)| whose.is(parked)) {
-            let before = parked.subscriptions.len();
-            parked.subscriptions.retain(|away| !away.subject.is_within(pattern));
-            count += before - parked.subscriptions.len();
-        }
-        count
-    }
-
-    /// Forgets sessions: their clients come back as strangers. Returns how many there were.
-    pub(crate) fn discard(&self, whose: Whose<'_>) -> usize {
-        let mut lot = self.lot.lock();
-        let found: Vec<_> =
-            lot.parked.values().filter(|(_, parked)| whose.is(parked)).map(|(_, parked)| parked.client).collect();
-        for client in &found {
-            lot.remove(*client);
-        }
+        let Lot { parked, order, .. } = &mut *lot;
+        parked.retain(|_, (number, parked)| {
+            let is_kept = keep(parked);
+            if !is_kept {
+                order.remove(number);
+            }
+            is_kept
+        });
         if lot.parked.is_empty() {
             *lot = Lot { next: lot.next, ..Lot::default() };
-        }
-        found.len()
-    }
-}
-
-impl Whose<'_> {
-    fn is(&self, parked: &Parked) -> bool {
-        match self {
-            Self::Everybody => true,
-            Self::Client(client) => parked.client == *client,
-            Self::User(user) => parked.user.as_deref() == Some(*user),
         }
     }
 }

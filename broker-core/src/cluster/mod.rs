@@ -32,7 +32,7 @@ mod tests;
 
 use std::{fmt, sync::Arc, time::Duration};
 
-pub(crate) use ask::{Answers, Asking, Whom};
+pub(crate) use ask::Whom;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 pub(crate) use outgoing::NotSent;
@@ -141,11 +141,6 @@ impl Cluster {
     /// Answers what the core itself asks.
     pub(crate) fn serve(&self) {
         clients::register(self);
-    }
-
-    /// The name of this node.
-    pub(crate) fn node(&self) -> NodeId {
-        self.node
     }
 
     /// The other nodes that are up, in no order.

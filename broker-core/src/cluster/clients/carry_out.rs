@@ -4,15 +4,20 @@ use std::{sync::Arc, task::Poll};
 
 use bytes::Bytes;
 use futures_util::{FutureExt, StreamExt, stream::FuturesUnordered};
+use rustc_hash::FxHashMap;
 
 use super::{
     order::Order,
     outcome::{Listed, MemberInfo, Tally},
+    parked,
     selection::Selection,
 };
 use crate::{
     broker::Inner,
-    session::{ErrorCode, seat::Seat},
+    session::{
+        ClientId, CloseReason, ErrorCode,
+        seat::{Leaving, Seat},
+    },
     topic::TopicPattern,
 };
 
@@ -23,11 +28,11 @@ const AT_ONCE: usize = 256;
 const SLICE: usize = 256;
 
 /// What has become of an order at one client.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Done {
-    Changed,
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Done {
     AsBefore,
     Failed,
+    Changed,
 }
 
 impl From<bool> for Done {
@@ -36,38 +41,57 @@ impl From<bool> for Done {
     }
 }
 
-/// Carries an order out at the clients of this node that are meant.
+/// What has become of it at each. A client that loses its connection meanwhile, or comes back, is met twice and counts once.
+#[derive(Default)]
+pub(super) struct Results(FxHashMap<ClientId, Done>);
+
+impl Results {
+    pub(super) fn note(&mut self, client: ClientId, done: Done) {
+        let held = self.0.entry(client).or_insert(done);
+        *held = done.max(*held);
+    }
+
+    fn tally(&self) -> Tally {
+        let count = |what| self.0.values().filter(|done| **done == what).count();
+        Tally { clients: self.0.len(), changed: count(Done::Changed), failed: count(Done::Failed) }
+    }
+}
+
+/// Carries an order out at the clients of this node that are meant, those included whose connection is lost and whose session
+/// waits for them.
 pub(super) async fn carry_out(broker: &Inner, selection: &Selection, order: Order) -> Bytes {
+    if let Order::List { limit } = order {
+        return list(broker, &selection.find(broker).await, limit).encode();
+    }
+    let mut results = Results::default();
+    parked::carry_out(broker, selection, &order, &mut results);
     let seats = selection.find(broker).await;
-    let tally = match order {
-        Order::List { limit } => return list(broker, &seats, limit).encode(),
-        Order::Subscribe(topic) => each(seats, |seat| subscribe(seat, topic.clone())).await,
+    match &order {
+        Order::List { .. } => {}
+        Order::Subscribe(topic) => each(seats, &mut results, |seat| subscribe(seat, topic)).await,
         Order::Unsubscribe(topic) => {
-            let leave = |seat: Arc<Seat>| Done::from(leave(&seat, &topic));
-            each(seats, |seat| std::future::ready(leave(seat))).await
+            each(seats, &mut results, |seat| std::future::ready(leave(&seat, topic).into())).await;
         }
-        Order::Move { from, to } => each(seats, |seat| go(seat, from.clone(), to.clone())).await,
+        Order::Move { from, to } => each(seats, &mut results, |seat| go(seat, from, to)).await,
         Order::Disconnect(reason) => {
-            let close = |seat: Arc<Seat>| {
-                seat.outbox.close(reason.clone());
-                Done::Changed
-            };
-            each(seats, |seat| std::future::ready(close(seat))).await
+            each(seats, &mut results, |seat| std::future::ready(close(&seat, reason))).await;
         }
         Order::Revoke(pattern) => {
             // With all of them before anything is waited for: no policy that takes its time is in the way.
-            let ended: Vec<_> = seats.into_iter().map(|seat| (seat.revoke_within(&pattern), seat)).collect();
-            let ask_beyond = |(ended, seat): (usize, Arc<Seat>)| {
-                let pattern = pattern.clone();
-                async move { Done::from(ended + seat.revoke_beyond(&pattern).await > 0) }
-            };
-            each(ended, ask_beyond).await
+            for seat in &seats {
+                results.note(seat.client(), (seat.revoke_within(pattern) > 0).into());
+            }
+            let beyond = |seat: Arc<Seat>| async move { (seat.revoke_beyond(pattern).await > 0).into() };
+            each(seats, &mut results, beyond).await;
         }
         Order::Reauthorize => {
-            each(seats, |seat| async move { Done::from(seat.reauthorize().await > 0) }).await
+            let again = |seat: Arc<Seat>| async move { (seat.reauthorize().await > 0).into() };
+            each(seats, &mut results, again).await;
         }
-    };
-    tally.encode()
+    }
+    // Those that have lost their connection meanwhile.
+    parked::carry_out(broker, selection, &order, &mut results);
+    results.tally().encode()
 }
 
 fn list(broker: &Inner, seats: &[Arc<Seat>], limit: u32) -> Listed {
@@ -81,7 +105,7 @@ fn list(broker: &Inner, seats: &[Arc<Seat>], limit: u32) -> Listed {
     Listed { total: seats.len(), clients: named.map(member).collect() }
 }
 
-async fn subscribe(seat: Arc<Seat>, topic: TopicPattern) -> Done {
+async fn subscribe(seat: Arc<Seat>, topic: &TopicPattern) -> Done {
     match seat.subscribe_by_server(topic.as_str()).await {
         Ok(is_new) => is_new.into(),
         Err(error) => {
@@ -96,45 +120,49 @@ fn leave(seat: &Seat, topic: &TopicPattern) -> bool {
 }
 
 /// First the new topic and then the old one is left: in between the client has both, never neither.
-async fn go(seat: Arc<Seat>, from: TopicPattern, to: TopicPattern) -> Done {
+async fn go(seat: Arc<Seat>, from: &TopicPattern, to: &TopicPattern) -> Done {
     if from == to || !seat.is_subscribed(from.as_str()) {
         return Done::AsBefore;
     }
     match subscribe(seat.clone(), to).await {
         Done::Failed => Done::Failed,
-        Done::Changed | Done::AsBefore => leave(&seat, &from).into(),
+        Done::Changed | Done::AsBefore => leave(&seat, from).into(),
     }
 }
 
+fn close(seat: &Seat, reason: &CloseReason) -> Done {
+    seat.outbox.close(reason.clone());
+    Done::Changed
+}
+
+/// Whether who is disconnected like this may take its session up again.
+pub(super) fn may_come_back(reason: &CloseReason) -> bool {
+    Leaving::of(reason) == Leaving::Lost
+}
+
 /// Does something with each. One that has to wait does not hold up the others, up to a number.
-async fn each<S, F>(seats: Vec<S>, act: impl Fn(S) -> F) -> Tally
+async fn each<F>(seats: Vec<Arc<Seat>>, results: &mut Results, act: impl Fn(Arc<Seat>) -> F)
 where
     F: Future<Output = Done>,
 {
-    let mut tally = Tally { clients: seats.len(), ..Tally::default() };
-    let mut count = |done| match done {
-        Done::Changed => tally.changed += 1,
-        Done::AsBefore => {}
-        Done::Failed => tally.failed += 1,
-    };
     let mut waiting = FuturesUnordered::new();
     for (index, seat) in seats.into_iter().enumerate() {
         if index % SLICE == SLICE - 1 {
             tokio::task::yield_now().await;
         }
-        let mut acting = Box::pin(act(seat));
+        let client = seat.client();
+        let mut acting = Box::pin(act(seat).map(move |done| (client, done)));
         match std::future::poll_fn(|cx| Poll::Ready(acting.poll_unpin(cx))).await {
-            Poll::Ready(done) => count(done),
+            Poll::Ready((client, done)) => results.note(client, done),
             Poll::Pending => waiting.push(acting),
         }
         while waiting.len() >= AT_ONCE
-            && let Some(done) = waiting.next().await
+            && let Some((client, done)) = waiting.next().await
         {
-            count(done);
+            results.note(client, done);
         }
     }
-    while let Some(done) = waiting.next().await {
-        count(done);
+    while let Some((client, done)) = waiting.next().await {
+        results.note(client, done);
     }
-    tally
 }

@@ -3,6 +3,7 @@
 mod carry_out;
 mod order;
 mod outcome;
+mod parked;
 mod selection;
 mod wire;
 

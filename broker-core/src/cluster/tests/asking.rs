@@ -5,7 +5,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::{sync::Semaphore, time::Instant};
 
 use super::{
-    super::{Answers, Whom, ask::Asks},
+    super::{
+        Whom,
+        ask::{Answers, Asking, Asks},
+    },
     line::Fate,
     *,
 };
@@ -22,7 +25,7 @@ fn answers(node: &Node, after: Duration) {
     });
 }
 
-fn ask(node: &Node, whom: Whom, question: &'static str) -> super::super::Asking {
+fn ask(node: &Node, whom: Whom, question: &'static str) -> Asking {
     node.inner().cluster.ask(node.inner(), whom, KIND, question.into(), WITHIN)
 }
 
