@@ -485,8 +485,8 @@ export class Fanfare extends Emitter {
       if (link === this.#link && link.ready) await this.refresh(token);
     } catch (error) {
       if (link !== this.#link) return;
-      const retry = () => this.#renew(link);
-      if (error.retry !== false) link.timers.token = setTimeout(retry, error.retryMs || this.#backoff(2));
+      clearTimeout(link.timers.token);
+      if (error.retry !== false) link.timers.token = setTimeout(() => this.#renew(link), error.retryMs || this.#backoff(2));
       this.emit("error", error);
     } finally {
       link.renewing = false;
