@@ -155,12 +155,22 @@ mod tests {
 
     #[test]
     fn what_is_none_is_reserved() {
-        let none = ["$all.x", "$user", "$user.a.b", "$user.%41", "$client", "$client.x", "$nodes", "$direct"];
+        let none = [
+            "$all.x",
+            "$user",
+            "$user.a.b",
+            "$user.%41",
+            "$client",
+            "$client.x",
+            "$nodes",
+            "$direct",
+            "$presence.t",
+        ];
         for text in none {
             assert_eq!(Address::of(&name(text)), None, "{text}");
             assert!(Address::is_reserved(&name(text)), "{text}");
         }
-        for text in ["all", "user.ann", "$presence.t", "$allx", "$userx.a"] {
+        for text in ["all", "user.ann", "$system.t", "$allx", "$userx.a"] {
             assert_eq!(Address::of(&name(text)), None, "{text}");
             assert!(!Address::is_reserved(&name(text)), "{text}");
         }

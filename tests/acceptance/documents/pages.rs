@@ -54,6 +54,13 @@ async fn the_dashboards_commands_do_what_it_says() {
 }
 
 #[tokio::test]
+async fn the_notifications_commands_do_what_it_says() {
+    let notifications = App::example("notifications");
+    let relay = Relay::to(notifications.address()).await;
+    run_commands("examples/notifications/README.md", &relay).await;
+}
+
+#[tokio::test]
 async fn the_comparisons_commands_do_what_it_says() {
     commands_of("docs/websocket-or-sse.md").await;
 }
