@@ -96,6 +96,8 @@ pub struct Stats {
     pub backend: BackendState,
     /// Connections now.
     pub connections: usize,
+    /// Sessions whose connection was lost and that can be taken up again, now.
+    pub parked_sessions: usize,
     /// Subscriptions now, those within the process included.
     pub subscriptions: usize,
     /// Topics that this node holds state for now.

@@ -37,6 +37,7 @@ impl Inner {
             publishes_in_flight: self.in_flight.load(Ordering::Relaxed),
             backend: *self.backend_state.borrow(),
             connections: self.registry.len(),
+            parked_sessions: self.parking.len(),
             subscriptions: self.subscriptions.load(Ordering::Relaxed),
             topics: self.table.len(),
             shard_depths: self.inboxes.iter().map(|inbox| inbox.depth()).collect(),

@@ -9,5 +9,8 @@ mod hooks;
 mod limits;
 mod policy;
 mod publishing;
+mod resume;
+mod rights;
+mod tokens;
 mod typed;
 mod visitors;

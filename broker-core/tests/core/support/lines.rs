@@ -28,7 +28,9 @@ impl Encoder for Lines {
                 format!("call {} {} {payload}", call.id, call.method)
             }
             Frame::Ping => "ping".to_owned(),
-            Frame::Subscribed { topic, outcome } => format!("{topic} {} by the server", self::subscribed(outcome)),
+            Frame::Subscribed { topic, outcome } => {
+                format!("{topic} {} by the server", self::subscribed(outcome))
+            }
             Frame::Unsubscribed { topic, code, retry } => {
                 format!("{topic} unsubscribed {code}{}", if retry { " retry" } else { "" })
             }
