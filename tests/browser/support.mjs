@@ -53,8 +53,9 @@ export class ExampleServer {
     this.port = port;
   }
 
-  static build(name) {
-    if (!givenBinary(name)) execFileSync("cargo", ["build", "--quiet", "-p", name], { cwd: ROOT, stdio: "inherit" });
+  /** `of`: the package, where the binary is not its only one. */
+  static build(name, of = name) {
+    if (!givenBinary(name)) execFileSync("cargo", ["build", "--quiet", "-p", of, "--bin", name], { cwd: ROOT, stdio: "inherit" });
   }
 
   async start() {
@@ -100,7 +101,7 @@ export class ExampleServer {
 }
 
 function givenBinary(name) {
-  return process.env[`${name.toUpperCase()}_BIN`];
+  return process.env[`${name.toUpperCase().replaceAll("-", "_")}_BIN`];
 }
 
 function reachable(port) {
