@@ -3,8 +3,8 @@
 
 pub mod backend;
 mod broker;
-mod cluster;
 pub mod calls;
+mod cluster;
 mod fanout;
 pub mod hooks;
 mod limits;
@@ -24,7 +24,7 @@ mod sync;
 mod table;
 pub mod topic;
 
-pub use broker::{Broker, BrokerBuilder, ConnectError, StartError, SubscribeError, TooManyFormats};
+pub use broker::{Broker, BrokerBuilder, ConnectError, Namespace, StartError, SubscribeError, TooManyFormats};
 pub use cluster::clients;
 pub use limits::Limits;
 pub use stats::{Stats, TopicStats};

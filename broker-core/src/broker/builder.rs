@@ -4,16 +4,16 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use thiserror::Error;
 
-use super::{Broker, Inner, inner::Pace};
+use super::{Broker, Inner, Namespace, inner::Pace};
 use crate::{
     Limits,
     backend::{Backend, BackendError, memory::MemoryBackend},
     calls::{CallConfig, ClientCall},
-    hooks::{Client, ClientPublish, Hooks},
+    hooks::{Client, ClientPublish, Hooks, Unsubscribed},
     message::Payload,
-    policy::Policy,
+    policy::{Policies, Policy},
     session::{CloseReason, Refusal},
-    topic::{InvalidTopic, TopicConfig, TopicPattern},
+    topic::{InvalidTopic, PatternTrie, TopicConfig, TopicPattern},
 };
 
 /// How long [`BrokerBuilder::start`] waits for the backend.
@@ -27,6 +27,7 @@ pub struct BrokerBuilder {
     limits: Limits,
     topics: Vec<(TopicPattern, TopicConfig)>,
     default: TopicConfig,
+    namespaces: PatternTrie<Arc<dyn Policy>>,
     hooks: Hooks,
     shards: Option<usize>,
     ping: Option<Duration>,
@@ -55,6 +56,23 @@ impl BrokerBuilder {
         if let Some(pattern) = self.pattern(pattern) {
             self.topics.push((pattern, config));
         }
+        self
+    }
+
+    /// What holds for the topics that a pattern matches: a policy, hooks and a configuration of their own. A client is in
+    /// all namespaces that it subscribes to, on one connection. See [`Namespace`].
+    #[must_use]
+    pub fn namespace(mut self, pattern: &str, namespace: Namespace) -> Self {
+        let Some(pattern) = self.pattern(pattern) else { return self };
+        if let Some(policy) = namespace.policy.clone() {
+            // One that is given twice counts as it was given last.
+            self.namespaces.remove(&pattern, |_| true);
+            self.namespaces.insert(pattern.clone(), policy);
+        }
+        if let Some(config) = namespace.topic.clone() {
+            self.topics.push((pattern.clone(), config));
+        }
+        namespace.add_hooks(&mut self.hooks, &pattern);
         self
     }
 
@@ -101,6 +119,40 @@ impl BrokerBuilder {
         F: Future<Output = ()> + Send + 'static,
     {
         self.hooks.on_connected(hook);
+        self
+    }
+
+    /// Runs when a client was subscribed, by its own command, by the server or with a session that it has taken up, to a topic that the pattern
+    /// matches or to a pattern that it covers. The client's next command waits for it. Hooks hear of one client's subscriptions one after
+    /// the other, in the order in which they began and ended.
+    #[must_use]
+    pub fn on_subscribed<F>(
+        mut self,
+        pattern: &str,
+        hook: impl Fn(Client, Arc<str>) -> F + Send + Sync + 'static,
+    ) -> Self
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        if let Some(pattern) = self.pattern(pattern) {
+            self.hooks.membership.on_subscribed(pattern, hook);
+        }
+        self
+    }
+
+    /// Runs when a client is subscribed no more to what [`on_subscribed`](Self::on_subscribed) has told of, once, whatever the reason.
+    #[must_use]
+    pub fn on_unsubscribed<F>(
+        mut self,
+        pattern: &str,
+        hook: impl Fn(Client, Arc<str>, Unsubscribed) -> F + Send + Sync + 'static,
+    ) -> Self
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        if let Some(pattern) = self.pattern(pattern) {
+            self.hooks.membership.on_unsubscribed(pattern, hook);
+        }
         self
     }
 
@@ -178,7 +230,9 @@ impl BrokerBuilder {
         self
     }
 
-    /// Runs once when a connection is about to end, while its topics are still known.
+    /// Runs once when a connection is about to end, while its topics are still known. Its session may go on: a client that takes it up on another
+    /// connection is heard of by [`on_connected`](Self::on_connected) again, under the same name, with [`Client::resumed`]. Where it comes back
+    /// before its lost connection has ended, the hooks of that one may run behind.
     #[must_use]
     pub fn on_disconnecting<F>(
         mut self,
@@ -247,7 +301,7 @@ impl BrokerBuilder {
         let shards = self.shards.unwrap_or_else(workers).clamp(1, 64);
         let table = crate::table::Table::new(self.topics, self.default, limits.topics);
         Ok(Inner::new(
-            policy,
+            Policies::new(policy, self.namespaces),
             backend,
             limits,
             table,

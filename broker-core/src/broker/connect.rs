@@ -121,7 +121,7 @@ impl Broker {
 impl super::Inner {
     /// Asks the policy; one that panics refuses.
     pub(crate) async fn admission(&self, handshake: &Handshake) -> Result<Admission, Refusal> {
-        match AssertUnwindSafe(self.policy.connect(handshake)).catch_unwind().await {
+        match AssertUnwindSafe(self.policies.root().connect(handshake)).catch_unwind().await {
             Ok(admission) => admission,
             Err(_) => {
                 tracing::error!(target: "fanfare::policy", "the policy panicked in `connect`");

@@ -9,7 +9,10 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use tokio::{sync::{Semaphore, watch}, task::JoinHandle};
+use tokio::{
+    sync::{Semaphore, watch},
+    task::JoinHandle,
+};
 
 use super::{
     TooManyFormats,
@@ -29,7 +32,7 @@ use crate::{
     hooks::Hooks,
     message::{Encoder, Format, MAX_FORMATS, MessageParts},
     outbox::{Budget, OutboxLimits, Shared},
-    policy::Policy,
+    policy::Policies,
     presence::Presence,
     publish::{Echoes, PublishError},
     session::{ClientId, clock::Clock, seat::Attendance},
@@ -50,7 +53,7 @@ pub(crate) struct Inner {
     pub(crate) inboxes: Box<[Arc<Inbox>]>,
     pub(crate) backend: Arc<dyn Backend>,
     pub(crate) capabilities: Capabilities,
-    pub(crate) policy: Arc<dyn Policy>,
+    pub(crate) policies: Policies,
     pub(crate) hooks: Hooks,
     pub(crate) totals: Arc<Totals>,
     pub(crate) budget: Arc<Budget>,
@@ -102,7 +105,7 @@ pub(super) struct Pace {
 
 impl Inner {
     pub(super) fn new(
-        policy: Arc<dyn Policy>,
+        policies: Policies,
         backend: Arc<dyn Backend>,
         limits: Limits,
         table: Table,
@@ -124,7 +127,7 @@ impl Inner {
             inboxes: (0..shards).map(|_| inbox()).collect(),
             capabilities,
             backend,
-            policy,
+            policies,
             hooks,
             totals: Arc::default(),
             budget: Arc::new(Budget::new(limits.total_queue_bytes)),

@@ -3,9 +3,13 @@
 //! Hooks run in the connections' own tasks, never on a shard: they may await, publish and subscribe.
 //! A hook that panics is an error reply to the one client, and nothing more.
 
+mod membership;
+
 use std::{fmt, panic::AssertUnwindSafe, sync::Arc};
 
 use futures_util::{FutureExt, future::BoxFuture};
+pub use membership::Unsubscribed;
+pub(crate) use membership::{Happened, Membership};
 
 use crate::{
     calls::Methods,
@@ -66,6 +70,7 @@ pub(crate) struct Hooks {
     disconnecting: Vec<Box<Disconnecting>>,
     disconnected: Vec<Box<Disconnected>>,
     pub(crate) methods: Methods,
+    pub(crate) membership: Membership,
 }
 
 impl Hooks {
@@ -157,6 +162,7 @@ impl fmt::Debug for Hooks {
         f.debug_struct("Hooks")
             .field("connected", &self.connected.len())
             .field("publishing", &self.publishing.len())
+            .field("membership", &self.membership.len())
             .field("disconnecting", &self.disconnecting.len())
             .field("disconnected", &self.disconnected.len())
             .field("methods", &self.methods)

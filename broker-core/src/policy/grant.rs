@@ -33,6 +33,15 @@ impl Grant {
         Self { expires: None, presence: None, hidden: false }
     }
 
+    /// What two policies grant together: the shorter time, and what the first says beside.
+    pub(crate) fn and(self, other: Self) -> Self {
+        let expires = match (self.expires, other.expires) {
+            (Some(one), Some(other)) => Some(one.min(other)),
+            (one, other) => one.or(other),
+        };
+        Self { expires, presence: self.presence.or(other.presence), hidden: self.hidden || other.hidden }
+    }
+
     /// The same, ending after a time.
     #[must_use]
     pub const fn expires_in(mut self, after: Duration) -> Self {

@@ -5,6 +5,7 @@
 //! implements the trait.
 
 mod grant;
+mod namespaces;
 mod open;
 mod rules;
 
@@ -13,6 +14,7 @@ use std::{any::Any, fmt, sync::Arc, time::Duration};
 use async_trait::async_trait;
 use futures_util::future::BoxFuture;
 pub use grant::Grant;
+pub(crate) use namespaces::Policies;
 pub use open::Open;
 pub use rules::Rules;
 

@@ -63,7 +63,9 @@ impl Rules {
 
     fn allows(&self, action: Action<'_>) -> bool {
         match action {
-            Action::Subscribe(topic) | Action::History(topic) | Action::Presence(topic) => self.subscribe.best(topic).is_some(),
+            Action::Subscribe(topic) | Action::History(topic) | Action::Presence(topic) => {
+                self.subscribe.best(topic).is_some()
+            }
             Action::Publish(topic) => self.publish.best(topic).is_some(),
             Action::Call(method) => self.call.best(method).is_some(),
             Action::SubscribePattern(pattern) => {

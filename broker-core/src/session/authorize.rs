@@ -4,7 +4,7 @@ use std::panic::AssertUnwindSafe;
 
 use futures_util::FutureExt;
 
-use super::{CommandError, ErrorCode};
+use super::{CommandError, ErrorCode, Refusal};
 use crate::{
     broker::Inner,
     policy::{Action, Grant, Identity, Verdict},
@@ -31,13 +31,21 @@ pub(in crate::session) async fn authorize(
         return Err(error.field(field));
     }
     let decide = async {
-        match broker.policy.authorize(identity, action) {
-            Verdict::Now(verdict) => verdict,
-            Verdict::Later(verdict) => verdict.await,
+        let mut granted: Option<Grant> = None;
+        for policy in broker.policies.of(action) {
+            let grant = match policy.authorize(identity, action) {
+                Verdict::Now(verdict) => verdict?,
+                Verdict::Later(verdict) => verdict.await?,
+            };
+            granted = Some(match granted {
+                Some(before) => before.and(grant),
+                None => grant,
+            });
         }
+        Ok(granted.unwrap_or_default())
     };
     match AssertUnwindSafe(decide).catch_unwind().await {
-        Ok(verdict) => verdict.map_err(|refusal| CommandError::from(refusal).field(field)),
+        Ok(verdict) => verdict.map_err(|refusal: Refusal| CommandError::from(refusal).field(field)),
         Err(_) => {
             tracing::error!(target: "fanfare::policy", "the policy panicked in `authorize`");
             Err(CommandError::new(ErrorCode::Internal, "the server failed to decide"))

@@ -135,7 +135,7 @@ impl SessionState {
             let reply = Reply::Connected(Box::new(connected.clone()));
             let reply = self.encode_reply(id, &reply).await;
             match self.seat.attach(starting, reply) {
-                Ok(()) => return,
+                Ok(()) => return self.seat.tell_hooks().await,
                 // Some were ended on their way: the reply says so.
                 Err(all) => starting = without_ended(all, &mut connected.subscribed),
             }
@@ -262,7 +262,8 @@ mod tests {
             let subject = Subject::parse(name).unwrap();
             Away { subject, by: By::Client, watches: name == "c", after }
         };
-        let before = vec![away("a", Some(at(3))), away("b", Some(at(4))), away("c", Some(at(5))), away("d.*", None)];
+        let before =
+            vec![away("a", Some(at(3))), away("b", Some(at(4))), away("c", Some(at(5))), away("d.*", None)];
         let asked = vec![
             SubscribeCommand::starting("b", Start::After(at(9))),
             SubscribeCommand::live("new"),

@@ -75,7 +75,8 @@ impl Inner {
     ) -> Option<Parked> {
         let question = write_question(client, key, user.as_deref());
         if from != self.node {
-            let asking = self.cluster.ask(self, Whom::Node(from), questions::RESUME, question.clone(), WITHIN);
+            let asking =
+                self.cluster.ask(self, Whom::Node(from), questions::RESUME, question.clone(), WITHIN);
             if let Some(parked) = first_session(asking.all().await.answers, client, key, &user) {
                 return Some(parked);
             }

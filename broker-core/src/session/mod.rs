@@ -24,8 +24,8 @@ mod visitor;
 
 pub use close::{CloseKind, CloseReason};
 pub use command::{
-    AnswerCommand, CallCommand, Command, ConnectCommand, HistoryCommand, HistoryFrom, PresenceCommand, PublishCommand, Start,
-    SubscribeCommand,
+    AnswerCommand, CallCommand, Command, ConnectCommand, HistoryCommand, HistoryFrom, PresenceCommand,
+    PublishCommand, Start, SubscribeCommand,
 };
 pub use error::{CommandError, ErrorCode, Refusal};
 pub use handshake::Handshake;

@@ -21,8 +21,7 @@ impl SessionState {
         let Some(before) = self.seat.identity() else {
             return Err(CommandError::new(ErrorCode::Unauthenticated, "send `connect` first"));
         };
-        let handshake =
-            Handshake::new(self.seat.transport).with_token(token).refreshing(before.clone());
+        let handshake = Handshake::new(self.seat.transport).with_token(token).refreshing(before.clone());
         let identity = match self.seat.broker.admission(&handshake).await? {
             Admission::Accept(identity) => identity,
             Admission::AwaitConnect => {

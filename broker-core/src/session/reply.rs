@@ -87,7 +87,15 @@ impl Connected {
     /// An admission without end, of a client without a user, with no subscriptions.
     #[must_use]
     pub fn new(client: ClientId, ping: Duration) -> Self {
-        Self { client, user: None, session: None, resumed: false, ping, expires: None, subscribed: Vec::new() }
+        Self {
+            client,
+            user: None,
+            session: None,
+            resumed: false,
+            ping,
+            expires: None,
+            subscribed: Vec::new(),
+        }
     }
 }
 

@@ -9,8 +9,8 @@ use std::{
 use tokio::time::Instant;
 
 use super::{
-    ClientId, CloseKind, CloseReason, Command, CommandError, ErrorCode, Handshake,
-    HistoryCommand, Reply, RequestId, SubscribeCommand, Subscribed,
+    ClientId, CloseKind, CloseReason, Command, CommandError, ErrorCode, Handshake, HistoryCommand, Reply,
+    RequestId, SubscribeCommand, Subscribed,
     authorize::authorize,
     budgets::Budgets,
     pending::Pending,
@@ -154,6 +154,7 @@ impl Session {
         let starting = state.begin(command).await?;
         let outcome = starting.outcome();
         state.attach(starting, None)?;
+        state.seat.tell_hooks().await;
         Ok(outcome)
     }
 
@@ -289,6 +290,7 @@ impl SessionState {
             seat.broker.hooks.run_disconnecting(client, &topics, &reason).await;
         }
         seat.broker.part(&seat, Leaving::of(&reason));
+        seat.tell_hooks().await;
         drop(pending);
         // Its place is kept until the last hook has run: draining waits for it before it stops the backend.
         if let Some(client) = &client {

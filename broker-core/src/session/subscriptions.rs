@@ -18,8 +18,9 @@ impl SessionState {
             }
             Err(error) => Err(error),
         };
-        if let Err(error) = attached {
-            self.reply(id, error.into()).await;
+        match attached {
+            Ok(()) => self.seat.tell_hooks().await,
+            Err(error) => self.reply(id, error.into()).await,
         }
     }
 
@@ -72,7 +73,9 @@ impl SessionState {
 
     pub(super) async fn unsubscribe(&mut self, id: Option<RequestId>, topic: &str) {
         let reply = self.encode_reply(id, &Reply::Unsubscribed).await;
-        if !self.seat.unsubscribe(topic, reply) {
+        if self.seat.unsubscribe(topic, reply) {
+            self.seat.tell_hooks().await;
+        } else {
             let error = CommandError::new(ErrorCode::NotSubscribed, "not subscribed to this").field("topic");
             self.reply(id, error.into()).await;
         }

@@ -8,6 +8,7 @@ use super::{By, Held, Seat, Subscription, Terms, by_server::action, table::OnIts
 use crate::{
     broker::Begun,
     fanout::Op,
+    hooks::Happened,
     message::{Gap, GapReason},
     outbox::Subject,
     policy::Grant,
@@ -128,7 +129,11 @@ impl Seat {
     /// # Errors
     ///
     /// All of them again when something has [ended](Starting::ended) one on its way: then the reply says what is not so.
-    pub(crate) fn attach(self: &Arc<Self>, all: Vec<Starting>, mut reply: Option<Bytes>) -> Result<(), Vec<Starting>> {
+    pub(crate) fn attach(
+        self: &Arc<Self>,
+        all: Vec<Starting>,
+        mut reply: Option<Bytes>,
+    ) -> Result<(), Vec<Starting>> {
         let mut held = self.held.lock();
         if all.iter().any(|starting| held.ended(&starting.beginning).is_some()) {
             // They are forgotten without the lock.
@@ -136,11 +141,9 @@ impl Seat {
             return Err(all);
         }
         // What is begun anew ends before the reply, which comes before the first message.
-        for starting in &all {
-            held.make_way(self, starting.name());
-        }
-        for starting in all {
-            held.attach(self, starting, reply.take());
+        let made_way: Vec<_> = all.iter().map(|starting| held.make_way(self, starting.name())).collect();
+        for (starting, goes_on) in all.into_iter().zip(made_way) {
+            held.attach(self, starting, reply.take(), goes_on);
         }
         held.set_clock(self);
         Ok(())
@@ -162,24 +165,28 @@ impl Held {
         ticket
     }
 
-    /// Ends the subscription of the same name without a word: it goes on as another.
-    fn make_way(&mut self, seat: &Seat, name: &str) {
-        if let Some(before) = self.table.take(name) {
-            let op = Op::Remove { client: seat.client(), subscription: before.id, reply: None };
-            seat.broker.inboxes[seat.shard].send(op);
-        }
+    /// Ends the subscription of the same name without a word: it goes on as another. False when there is none.
+    fn make_way(&mut self, seat: &Seat, name: &str) -> bool {
+        let Some(before) = self.table.take(name) else { return false };
+        let op = Op::Remove { client: seat.client(), subscription: before.id, reply: None };
+        seat.broker.inboxes[seat.shard].send(op);
+        true
     }
 
-    fn attach(&mut self, seat: &Seat, starting: Starting, reply: Option<Bytes>) {
+    fn attach(&mut self, seat: &Seat, starting: Starting, reply: Option<Bytes>, goes_on: bool) {
         let Starting { mut beginning, begun, grant, watches } = starting;
         let ticket = self.forget(&mut beginning);
         let (subject, by) = (begun.subject.clone(), beginning.by);
-        self.make_way(seat, subject.as_str());
+        // One `connect` may name a topic twice.
+        let goes_on = self.make_way(seat, subject.as_str()) || goes_on;
         self.table.taken_up(subject.as_str());
         let began = begun.outcome.position.map(Box::new);
         let id = begun.attach(&seat.outbox, reply);
         let subscription = Subscription { subject, id, ticket, by, watches, began, terms: Terms::of(grant) };
         self.tell_joined(seat, &subscription);
+        if !goes_on {
+            self.note(seat, Happened::Began(subscription.subject.clone()));
+        }
         self.table.push(subscription);
     }
 }

@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use super::{By, Held, Leaving, Seat, Subscription, begin::ended};
 use crate::{
+    hooks::{Happened, Unsubscribed},
     message::Frame,
     outbox::Subject,
     policy::{Action, Grant},
@@ -39,10 +40,14 @@ impl Seat {
         let frame = self.outbox.encode(Frame::Subscribed { topic: starting.name(), outcome: &outcome });
         self.expect_room(frame.len())?;
         match self.attach(vec![starting], Some(frame)) {
-            Ok(()) => Ok(true),
-            Err(all) => {
-                Err(all.iter().find_map(|starting| starting.ended()).unwrap_or(ended(ErrorCode::Kicked, true)))
+            Ok(()) => {
+                self.tell_hooks_later();
+                Ok(true)
             }
+            Err(all) => Err(all
+                .iter()
+                .find_map(|starting| starting.ended())
+                .unwrap_or(ended(ErrorCode::Kicked, true))),
         }
     }
 
@@ -109,17 +114,23 @@ impl Seat {
         let mut held = self.held.lock();
         let forestalled = held.table.forestall(code, retry, &is);
         let gone = held.table.take_where(|held| is(&held.subject));
-        forestalled + self.end(&held, gone, code, retry)
+        let ended = self.end(&mut held, gone, code, retry);
+        drop(held);
+        self.tell_hooks_later();
+        forestalled + ended
     }
 
     /// Ends a subscription unless it has been begun anew.
     fn end_if(&self, ticket: u32, code: ErrorCode, retry: bool) -> usize {
         let mut held = self.held.lock();
         let gone = held.table.take_where(|held| held.ticket == ticket);
-        self.end(&held, gone, code, retry)
+        let ended = self.end(&mut held, gone, code, retry);
+        drop(held);
+        self.tell_hooks_later();
+        ended
     }
 
-    fn end(&self, held: &Held, gone: Vec<Subscription>, code: ErrorCode, retry: bool) -> usize {
+    fn end(&self, held: &mut Held, gone: Vec<Subscription>, code: ErrorCode, retry: bool) -> usize {
         let count = gone.len();
         for gone in gone {
             let topic = gone.subject.text();
@@ -127,6 +138,7 @@ impl Seat {
             // Without room for it the connection ends, and the subscription with it.
             let _ = self.expect_room(frame.len());
             held.release(self, &gone, Some(frame), Leaving::Left);
+            held.note(self, Happened::Ended(gone.subject, Unsubscribed::ByServer(code)));
         }
         count
     }

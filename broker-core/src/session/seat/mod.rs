@@ -18,6 +18,7 @@
 
 mod begin;
 mod by_server;
+mod events;
 mod park;
 mod table;
 mod timing;
@@ -26,15 +27,15 @@ use std::sync::Arc;
 
 pub(crate) use begin::Starting;
 use bytes::Bytes;
+pub(crate) use park::Parked;
 use parking_lot::Mutex;
 use table::Table;
-pub(crate) use park::Parked;
 pub(crate) use table::{Attendance, Away, By, Leaving, Subscription, Terms};
 use tokio::time::Instant;
 
 use super::{ClientId, secret::KeyHash};
 use crate::{
-    broker::Inner, calls::Asked, hooks::Client, outbox::Outbox, policy::Identity, subscriber::SubscriptionId,
+    broker::Inner, calls::Asked, hooks::{Client, Happened, Unsubscribed}, outbox::Outbox, policy::Identity, subscriber::SubscriptionId,
 };
 
 /// The part of a session that others can reach.
@@ -124,9 +125,11 @@ impl Seat {
     pub(super) fn unsubscribe(&self, name: &str, reply: Option<Bytes>) -> bool {
         let mut held = self.held.lock();
         let gone = held.table.take(name);
-        gone.map(|gone| held.release(self, &gone, reply, Leaving::Left)).is_some()
+        let Some(gone) = gone else { return false };
+        held.release(self, &gone, reply, Leaving::Left);
+        held.note(self, Happened::Ended(gone.subject, Unsubscribed::ByClient));
+        true
     }
-
 }
 
 impl std::fmt::Debug for Seat {

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tokio::time::Instant;
 
-use super::{Held, Seat};
+use super::{Held, Seat, events::Events};
 use crate::{
     fanout::Op,
+    hooks::{Happened, Unsubscribed},
     message::{Payload, Position},
     outbox::Subject,
     policy::Grant,
@@ -32,6 +33,8 @@ pub(super) struct Rare {
     pub(super) beginning: Vec<OnItsWay>,
     /// What an earlier connection was subscribed to, and this one is about to take up.
     pub(super) waiting: Vec<Away>,
+    /// What hooks have not heard yet.
+    pub(super) events: Events,
     /// When the clock looks at the seat.
     pub(super) look_at: Option<Alarm>,
     /// When the client is told that its token is about to expire.
@@ -222,6 +225,7 @@ impl Table {
         let is_needed = |rare: &Rare| {
             !rare.beginning.is_empty()
                 || !rare.waiting.is_empty()
+                || !rare.events.is_empty()
                 || rare.look_at.is_some()
                 || rare.notice_at.is_some()
         };
@@ -279,6 +283,11 @@ impl Held {
         self.stop_clock(seat);
         for gone in &self.table.subscriptions {
             self.release(seat, gone, None, how);
+        }
+        let ended = |held: &Subscription| Happened::Ended(held.subject.clone(), Unsubscribed::Disconnected);
+        let ended: Vec<_> = self.table.subscriptions.iter().map(ended).collect();
+        for happened in ended {
+            self.note(seat, happened);
         }
         // Hooks may still ask what there was.
         away.extend(self.table.subscriptions.iter().map(Subscription::as_away));

@@ -61,7 +61,9 @@ impl Seat {
         if !ended.is_empty() {
             let seat = self.clone();
             // It ends by itself: the policy has only so long to decide.
-            self.broker.runtime.spawn(async move { seat.ask_again(|held| ended.contains(&held.ticket)).await });
+            self.broker
+                .runtime
+                .spawn(async move { seat.ask_again(|held| ended.contains(&held.ticket)).await });
         }
     }
 }
@@ -85,10 +87,12 @@ impl Held {
     }
 
     pub(super) fn stop_clock(&mut self, seat: &Seat) {
-        if let Some(rare) = self.table.rare.take()
-            && let Some(alarm) = rare.look_at
-        {
-            seat.broker.clock.cancel(alarm);
+        if let Some(rare) = &mut self.table.rare {
+            rare.notice_at = None;
+            if let Some(alarm) = rare.look_at.take() {
+                seat.broker.clock.cancel(alarm);
+            }
         }
+        self.table.tidy();
     }
 }
