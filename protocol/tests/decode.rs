@@ -51,6 +51,7 @@ fn connect() {
         starts,
         [("chat.lobby", Start::After(position("k3f9:41"))), ("x.*", Start::Live), ("l", Start::Latest)]
     );
+    assert!(connect.subscribe[0].presence && !connect.subscribe[1].presence);
     assert!(!format!("{decoded:?}").contains("s3cr"), "a token reached Debug");
 
     let Command::Connect(empty) = command(r#"{"connect":{}}"#) else { panic!() };
@@ -109,6 +110,28 @@ fn history() {
     assert_eq!(read(""), (t(), HistoryFrom::Newest, None));
     assert_eq!(read(r#","before":"a:5","limit":50"#), (t(), HistoryFrom::Before(position("a:5")), Some(50)));
     assert_eq!(read(r#","after":"a:5""#), (t(), HistoryFrom::After(position("a:5")), None));
+}
+
+#[test]
+fn presence() {
+    let read = |rest: &str| match command(&format!(r#"{{"id":3,"presence":{{"topic":"t"{rest}}}}}"#)) {
+        Command::Presence(p) => (p.topic, p.limit, p.after.map(|after| after.to_string())),
+        other => panic!("{other:?}"),
+    };
+    let t = || "t".to_owned();
+    assert_eq!(read(""), (t(), None, None));
+    assert_eq!(read(r#","limit":0,"next":null"#), (t(), Some(0), None));
+    let next = "0000000000007";
+    assert_eq!(read(&format!(r#","limit":100,"next":"{next}""#)), (t(), Some(100), Some(next.to_owned())));
+    let field = |frame: &str| refused(frame).2;
+    assert_eq!(field(r#"{"presence":{}}"#), Some("topic"));
+    assert_eq!(field(r#"{"presence":{"topic":"t","limit":-1}}"#), Some("limit"));
+    assert_eq!(field(r#"{"presence":{"topic":"t","next":"7"}}"#), Some("next"));
+    assert_eq!(field(r#"{"subscribe":{"topic":"t","presence":"yes"}}"#), Some("presence"));
+    assert_eq!(field(r#"{"connect":{"subscribe":[{"topic":"t","presence":1}]}}"#), Some("subscribe.presence"));
+    let wants = |frame: &str| matches!(command(frame), Command::Subscribe(s) if s.presence);
+    assert!(wants(r#"{"subscribe":{"topic":"t","presence":true,"last":3}}"#));
+    assert!(!wants(r#"{"subscribe":{"topic":"t","presence":false}}"#));
 }
 
 #[test]
@@ -188,7 +211,7 @@ fn binary_frames_that_are_none() {
 
 #[test]
 fn methods_that_are_not_served() {
-    for name in ["presence", "subscribed", "unsubscribed", "dance", "", "Publish"] {
+    for name in ["subscribed", "unsubscribed", "dance", "", "Publish"] {
         let frame = format!(r#"{{"{name}":{{"topic":"t"}},"id":5}}"#);
         assert_eq!(refused(&frame), (Some(5), ErrorCode::UnknownMethod, None), "{name}");
     }

@@ -9,6 +9,7 @@ use bytes::BytesMut;
 use fanfare_core::{
     calls::OutgoingCall,
     message::{Frame, Gap, GapReason, LogPlace, Message, MessageParts, Payload, Publisher},
+    presence::{Member, PresenceChanges, PresenceCounts, PresenceEvent, PresencePage},
     session::{
         CloseKind, CloseReason, CommandError, Connected, ErrorCode, HistoryPage, Published, Reply, RequestId,
         Subscribed,
@@ -20,7 +21,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 /// What this server answers with `unknown_method`.
-const NOT_SERVED: [&str; 2] = ["presence", "dance"];
+const NOT_SERVED: [&str; 1] = ["dance"];
 
 #[test]
 fn every_frame_of_a_client_is_decoded() {
@@ -42,7 +43,9 @@ fn every_frame_of_a_client_is_decoded() {
             }
         }
     }
-    for method in ["connect", "subscribe", "unsubscribe", "publish", "history", "ping", "call", "answer"] {
+    for method in
+        ["connect", "subscribe", "unsubscribe", "publish", "history", "ping", "call", "answer", "presence"]
+    {
         assert!(
             lines.iter().any(|(line, _)| line.contains(&format!("\"{method}\":{{"))),
             "no example of {method}"
@@ -107,6 +110,7 @@ struct Object<'a> {
     gap: Option<Box<Object<'a>>>,
     close: Option<Box<Object<'a>>>,
     call: Option<Box<Object<'a>>>,
+    presence: Option<Who<'a>>,
     live: Option<bool>,
     // Messages.
     topic: Option<Cow<'a, str>>,
@@ -130,6 +134,9 @@ struct Object<'a> {
     duplicate: Option<bool>,
     messages: Option<Vec<Object<'a>>>,
     more: Option<bool>,
+    members: Option<Vec<Someone<'a>>>,
+    clients: Option<u64>,
+    users: Option<u64>,
     // Calls.
     call_id: Option<&'a str>,
     method: Option<&'a str>,
@@ -150,6 +157,70 @@ struct Object<'a> {
     retry_ms: Option<u64>,
 }
 
+/// Who is there.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Who<'a> {
+    #[serde(borrow)]
+    snapshot: Option<Vec<Someone<'a>>>,
+    #[serde(default)]
+    join: Vec<Someone<'a>>,
+    #[serde(default)]
+    leave: Vec<&'a str>,
+    #[serde(default)]
+    update: Vec<Someone<'a>>,
+    clients: Option<u64>,
+    users: Option<u64>,
+    next: Option<&'a str>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Someone<'a> {
+    client: &'a str,
+    user: Option<&'a str>,
+    #[serde(borrow)]
+    meta: Option<&'a RawValue>,
+}
+
+impl Who<'_> {
+    fn event(&self) -> PresenceEvent {
+        let counts = counts(self.clients, self.users);
+        if let Some(snapshot) = &self.snapshot {
+            return PresenceEvent::Snapshot(page(snapshot, counts, self.next));
+        }
+        let mut changes = PresenceChanges::default();
+        changes.counts = counts;
+        changes.join = self.join.iter().map(Someone::member).collect();
+        changes.leave = self.leave.iter().map(|client| client.parse().unwrap()).collect();
+        changes.update = self.update.iter().map(Someone::member).collect();
+        PresenceEvent::Changes(changes)
+    }
+}
+
+impl Someone<'_> {
+    fn member(&self) -> Member {
+        let mut member = Member::new(self.client.parse().unwrap());
+        member.user = self.user.map(Into::into);
+        member.meta = self.meta.map(|meta| meta.get().into());
+        member
+    }
+}
+
+fn counts(clients: Option<u64>, users: Option<u64>) -> PresenceCounts {
+    let mut counts = PresenceCounts::default();
+    (counts.clients, counts.users) = (clients.unwrap(), users.unwrap());
+    counts
+}
+
+fn page(members: &[Someone<'_>], counts: PresenceCounts, next: Option<&str>) -> PresencePage {
+    let mut page = PresencePage::default();
+    page.members = members.iter().map(Someone::member).collect();
+    page.counts = counts;
+    page.next = next.map(|next| next.parse().unwrap());
+    page
+}
+
 impl Object<'_> {
     fn encode(&self, binary: bool, out: &mut BytesMut) -> Kind {
         if let Some(close) = &self.close {
@@ -160,6 +231,10 @@ impl Object<'_> {
             let id = call.call_id.unwrap().parse().unwrap();
             let call = OutgoingCall::new(id, call.method.unwrap(), call.payload(binary), timeout);
             return encode(Frame::Call(&call), out);
+        }
+        if let Some(who) = &self.presence {
+            let topic = self.topic.as_deref().unwrap();
+            return encode(Frame::Presence { topic, event: &who.event() }, out);
         }
         if let Some(gap) = &self.gap {
             return encode(Frame::Gap { topic: self.topic.as_deref().unwrap(), gap: &gap.gap() }, out);
@@ -227,6 +302,9 @@ impl Object<'_> {
         if let Some(messages) = &self.messages {
             let messages = messages.iter().map(|message| Arc::new(message.message(false))).collect();
             return Reply::History(HistoryPage::new(messages, self.more.unwrap()));
+        }
+        if let Some(members) = &self.members {
+            return Reply::Presence(page(members, counts(self.clients, self.users), self.next));
         }
         match self.duplicate {
             Some(duplicate) => {

@@ -6,7 +6,7 @@ use fanfare_core::{
     message::{Payload, PayloadKind},
     session::{
         AnswerCommand, CallCommand, Command, CommandError, ConnectCommand, ErrorCode, HistoryCommand,
-        HistoryFrom, PublishCommand, Start, SubscribeCommand,
+        HistoryFrom, PresenceCommand, PublishCommand, Start, SubscribeCommand,
     },
 };
 
@@ -48,6 +48,7 @@ pub(super) fn build(
             Ok(Command::Refresh { token: token.required_text()? })
         }
         Method::Call => call(fields.named(names)?, payload, limits).map(Command::Call),
+        Method::Presence => presence(fields.named(names)?).map(Command::Presence),
         Method::Answer => answer(fields.named(names)?, payload, limits).map(Command::Answer),
     }
 }
@@ -73,7 +74,9 @@ fn connect(
     Ok(command)
 }
 
-fn subscribe([topic, after, last, latest]: [Field<'_>; 4]) -> Result<SubscribeCommand, CommandError> {
+fn subscribe(
+    [topic, after, last, latest, presence]: [Field<'_>; 5],
+) -> Result<SubscribeCommand, CommandError> {
     let starts = [
         after.cursor()?.map(|position| (&after, Start::After(position))),
         last.positive()?.map(|count| (&last, Start::Last(count))),
@@ -84,7 +87,18 @@ fn subscribe([topic, after, last, latest]: [Field<'_>; 4]) -> Result<SubscribeCo
     if let Some((field, _)) = starts.next() {
         return Err(bad_field(field.name, "a subscription begins at one of `after`, `last` and `latest`"));
     }
-    Ok(SubscribeCommand::starting(topic.required_text()?, start))
+    let mut command = SubscribeCommand::starting(topic.required_text()?, start);
+    command.presence = presence.flag()?.unwrap_or(false);
+    Ok(command)
+}
+
+fn presence([topic, limit, next]: [Field<'_>; 3]) -> Result<PresenceCommand, CommandError> {
+    let mut command = PresenceCommand::first(topic.required_text()?);
+    command.limit = limit.number()?;
+    // What a page said is where the next one begins.
+    let after = next.text()?.map(|text| text.parse().map_err(|_| next.is_no("the `next` of a page")));
+    command.after = after.transpose()?;
+    Ok(command)
 }
 
 fn history([topic, before, after, limit]: [Field<'_>; 4]) -> Result<HistoryCommand, CommandError> {

@@ -54,6 +54,12 @@ impl<'de> Field<'de> {
         }
     }
 
+    /// An integer, 0 or above.
+    pub(super) fn number(&self) -> Result<Option<u64>, CommandError> {
+        let number = |raw: &str| raw.parse().map_err(|_| self.is_no("an integer, 0 or above"));
+        self.value().map(number).transpose()
+    }
+
     /// An integer above 0.
     pub(super) fn positive(&self) -> Result<Option<u64>, CommandError> {
         let Some(raw) = self.value() else { return Ok(None) };

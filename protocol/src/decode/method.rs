@@ -12,6 +12,7 @@ pub(super) enum Method {
     Refresh,
     Call,
     Answer,
+    Presence,
 }
 
 /// The largest number of fields that a method reads.
@@ -29,6 +30,7 @@ impl Method {
             "refresh" => Self::Refresh,
             "call" => Self::Call,
             "answer" => Self::Answer,
+            "presence" => Self::Presence,
             _ => return None,
         })
     }
@@ -44,6 +46,7 @@ impl Method {
             Self::Refresh => "refresh",
             Self::Call => "call",
             Self::Answer => "answer",
+            Self::Presence => "presence",
         }
     }
 
@@ -51,7 +54,7 @@ impl Method {
     pub(super) const fn fields(self) -> &'static [&'static str] {
         match self {
             Self::Connect => &["token", "session", "subscribe"],
-            Self::Subscribe => &["topic", "after", "last", "latest"],
+            Self::Subscribe => &["topic", "after", "last", "latest", "presence"],
             Self::Unsubscribe => &["topic"],
             Self::Publish => &["topic", "data", "event", "key", "message_id", "echo", "text", "topics"],
             Self::History => &["topic", "before", "after", "limit"],
@@ -59,14 +62,15 @@ impl Method {
             Self::Refresh => &["token"],
             Self::Call => &["method", "data", "text"],
             Self::Answer => &["call_id", "data", "text", "error"],
+            Self::Presence => &["topic", "limit", "next"],
         }
     }
 }
 
 /// What an error calls the fields of an entry of `connect.subscribe`: those of `subscribe`, in the same order.
 pub(super) const ENTRY_FIELDS: &[&str] =
-    &["subscribe.topic", "subscribe.after", "subscribe.last", "subscribe.latest"];
+    &["subscribe.topic", "subscribe.after", "subscribe.last", "subscribe.latest", "subscribe.presence"];
 
 /// Names that v1 has given away already. This server does not serve them, but they count as methods: next to
 /// another method they are not an unknown field.
-pub(super) const RESERVED: [&str; 3] = ["presence", "subscribed", "unsubscribed"];
+pub(super) const RESERVED: [&str; 2] = ["subscribed", "unsubscribed"];

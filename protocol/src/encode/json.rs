@@ -123,7 +123,7 @@ fn position(value: Position, out: &mut BytesMut) {
 }
 
 /// Writes a string that needs no escapes.
-fn quoted(value: impl std::fmt::Display, out: &mut BytesMut) {
+pub(super) fn quoted(value: impl std::fmt::Display, out: &mut BytesMut) {
     use std::fmt::Write as _;
     // A `BytesMut` grows, so writing to it does not fail.
     let _ = write!(out, "\"{value}\"");

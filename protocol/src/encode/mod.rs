@@ -5,6 +5,7 @@
 mod event;
 mod json;
 mod message;
+mod presence;
 mod reply;
 
 use bytes::BytesMut;
@@ -37,6 +38,7 @@ pub fn encode(frame: Frame<'_>, out: &mut BytesMut) -> Kind {
         Frame::Reply { id, reply } => return reply::reply(id, reply, out),
         Frame::Subscribed { topic, outcome } => event::subscribed(topic, *outcome, out),
         Frame::Unsubscribed { topic, code, retry } => event::unsubscribed(topic, code, retry, out),
+        Frame::Presence { topic, event } => return presence::event(topic, event, out),
         Frame::Token { expires } => event::token(expires, out),
         Frame::Call(call) => return event::call(call, out),
         Frame::Close(reason) => return event::close(reason, out),

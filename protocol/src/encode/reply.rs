@@ -6,7 +6,7 @@ use fanfare_core::{
     session::{CommandError, Connected, HistoryPage, Published, Reply, RequestId, Subscribed},
 };
 
-use super::{Kind, json::Object, message};
+use super::{Kind, json::Object, message, presence};
 
 pub(super) fn reply(id: Option<RequestId>, reply: &Reply, out: &mut BytesMut) -> Kind {
     let failure = match reply {
@@ -33,6 +33,7 @@ pub(super) fn reply(id: Option<RequestId>, reply: &Reply, out: &mut BytesMut) ->
         }
         Reply::Published(reply) => published(*reply, &mut inner),
         Reply::History(page) => history(page, &mut inner),
+        Reply::Presence(page) => presence::page("members", page, &mut inner),
         Reply::Error(failure) => error(failure, &mut inner),
         // The answer is that there is one.
         _ => {}
