@@ -19,7 +19,8 @@ impl Shard {
         let Some(key) = self.subs.find(client, subscription) else { return };
         let Some(position) = message.position() else { return };
         let pull = self.pull_handle(client);
-        let Some(sub) = self.subs.get_mut(key).filter(|sub| matches!(sub.progress, Progress::Awaiting)) else {
+        let Some(sub) = self.subs.get_mut(key).filter(|sub| matches!(sub.progress, Progress::Awaiting))
+        else {
             return;
         };
         let messages = [message];

@@ -121,9 +121,17 @@ mod tests {
             meta: meta.map(Into::into),
         };
         let counts = PresenceCounts { clients: 7, users: 3 };
-        let all = vec![member(1, Some("ann"), Some("{}")), member(2, None, Some("[1]")), member(3, Some("bo"), None)];
+        let all = vec![
+            member(1, Some("ann"), Some("{}")),
+            member(2, None, Some("[1]")),
+            member(3, Some("bo"), None),
+        ];
         let events = [
-            PresenceEvent::Snapshot(PresencePage { members: all.clone(), counts, next: Some(ClientId::new(3)) }),
+            PresenceEvent::Snapshot(PresencePage {
+                members: all.clone(),
+                counts,
+                next: Some(ClientId::new(3)),
+            }),
             PresenceEvent::Snapshot(PresencePage { members: Vec::new(), counts, next: None }),
             PresenceEvent::Changes(PresenceChanges {
                 join: all.clone(),

@@ -9,9 +9,7 @@ use std::{
 use futures_core::Stream;
 use thiserror::Error;
 
-use super::{
-    PresenceConfig, PresenceCounts, PresenceEvent, PresencePage, event::event_of, watchers::shown,
-};
+use super::{PresenceConfig, PresenceCounts, PresenceEvent, PresencePage, event::event_of, watchers::shown};
 use crate::{
     broker::Broker,
     message::Payload,

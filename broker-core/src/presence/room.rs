@@ -256,7 +256,15 @@ impl Told {
         self.has_changed = !self.changes.is_empty();
         let is_empty = changes.join.is_empty() && changes.leave.is_empty() && changes.update.is_empty();
         let is_known = std::mem::replace(&mut self.counts, changes.counts) == changes.counts;
-        (!is_empty || !is_known).then_some(PresenceEvent::Changes(changes))
+        match (is_empty, is_known) {
+            (false, _) => Some(PresenceEvent::Changes(changes)),
+            (true, true) => None,
+            // Who was counted before it was to be told has gone again.
+            (true, false) => {
+                self.begin(members, config);
+                Some(PresenceEvent::Snapshot(members.page(None, config.shown())))
+            }
+        }
     }
 
     /// What a watcher is told that begins now: what the others have been told.

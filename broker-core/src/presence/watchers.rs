@@ -142,7 +142,9 @@ impl Presence {
     /// Hands a snapshot to those who wait for one, if all nodes have said who is there.
     pub(super) fn serve_waiting(&self, broker: &Inner, state: &mut State, topic: &TopicName) {
         let State { replica, watched, .. } = state;
-        let Some(watched) = watched.get_mut(topic).filter(|watched| !watched.waiting.is_empty()) else { return };
+        let Some(watched) = watched.get_mut(topic).filter(|watched| !watched.waiting.is_empty()) else {
+            return;
+        };
         let Some(number) = replica.number(topic) else { return };
         let is_current = |held: &Arc<Message>| held.position().is_some_and(|at| at.offset == number);
         let message = match watched.snapshot.take().filter(is_current) {
@@ -173,7 +175,8 @@ impl Presence {
             shown
         });
         let user = user.cloned();
-        if user.as_ref().is_some_and(|user| user.len() + broker.limits.presence_meta > super::wire::MAX_INFO) {
+        if user.as_ref().is_some_and(|user| user.len() + broker.limits.presence_meta > super::wire::MAX_INFO)
+        {
             tracing::warn!(target: "fanfare::core", "a user's name is too long for presence: it is not a member");
             return None;
         }

@@ -9,6 +9,8 @@ mod addresses;
 mod auto_traits;
 mod backends;
 mod cancellation;
+mod clients;
+mod presence;
 mod recovery;
 mod reentrancy;
 mod rules;
