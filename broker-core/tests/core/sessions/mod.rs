@@ -7,6 +7,7 @@ mod connect;
 mod counts;
 mod hooks;
 mod limits;
+mod namespaces;
 mod policy;
 mod publishing;
 mod resume;
