@@ -107,13 +107,13 @@ impl Shard {
             return Next::Gap(Gap::new(GapReason::Epoch, None).between(Some(after), None), floor);
         }
         if after.offset < floor.offset {
-            let missed = log.count_untold(after.offset, floor.offset);
+            let missed = log.count_between(after.offset, floor.offset);
             return Next::Gap(Gap::new(GapReason::Slow, missed).between(Some(after), None), floor);
         }
         let page = log.page(after.offset, max_messages, PAGE_BYTES);
         if page.is_hole {
-            let missed = log.count_between(after.offset, page.through).filter(|_| !catch_up.was_live);
-            let gap = Gap::new(GapReason::Backend, missed).between(Some(after), log.next_after(page.through));
+            let missed = log.count_between(after.offset, page.through);
+            let gap = Gap::hole(missed).between(Some(after), log.next_after(page.through));
             return Next::Gap(gap, Position::new(after.epoch, page.through));
         }
         if page.messages.is_empty() {

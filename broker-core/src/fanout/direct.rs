@@ -69,7 +69,7 @@ impl Direct {
                 Event::Message { message, special } => break (message, special, cost),
                 Event::Lost(gap, _) => return Some((Work::Gap(gap), cost)),
                 // There is no log that could be replaced.
-                Event::NewEpoch(..) => {}
+                Event::NewEpoch(..) | Event::Passed(_) => {}
             }
         };
         let address = first.topic().clone();

@@ -7,7 +7,7 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, oneshot};
 
 use super::lane::Op;
 use crate::{
@@ -61,6 +61,8 @@ pub(crate) enum Event {
     Lost(Gap, Whom),
     /// The log was replaced: this is where the new one stands, and how often one was.
     NewEpoch(crate::message::Position, u32),
+    /// Somebody waits until all that came before has been fanned out.
+    Passed(oneshot::Sender<()>),
 }
 
 /// Who is told of a loss.

@@ -25,6 +25,8 @@ pub(crate) enum Op {
     PatternsLost { gap: Gap, pattern: Option<TopicPattern> },
     /// Who is subscribed to a topic by its name?
     Who { topic: TopicId, tell: oneshot::Sender<Vec<ClientId>> },
+    /// When has all been fanned out that has been published to a topic until now?
+    Passed { topic: TopicId, tell: oneshot::Sender<()> },
     /// Who watches presence is handed a snapshot, and gets what comes after it.
     Present { client: ClientId, subscription: SubscriptionId, message: Arc<Message> },
     /// A subscriber that is catching up has room for more.

@@ -260,9 +260,7 @@ pub(super) fn react(sub: &mut Sub, offer: Offer, at: Option<Position>) {
     match (offer.then, at) {
         (Then::Continue, _) => {}
         (Then::CatchUp { after }, Some(at)) => {
-            let was_live = !matches!(&sub.progress, Progress::CatchingUp(catch_up) if !catch_up.was_live);
-            let after = Position::new(at.epoch, after);
-            let catch_up = CatchUp { snapshot: Default::default(), after, was_live };
+            let catch_up = CatchUp { snapshot: Default::default(), after: Position::new(at.epoch, after) };
             sub.progress = Progress::CatchingUp(Box::new(catch_up));
         }
         // There is no log to catch up from.

@@ -9,6 +9,7 @@ use std::{
 };
 
 use rustc_hash::FxHashMap;
+use tokio::sync::oneshot;
 
 use super::{
     direct::{Direct, Find},
@@ -130,18 +131,26 @@ impl Shard {
         data: &mut VecDeque<Item>,
         mut offers: usize,
     ) {
-        let mut lost = Vec::new();
+        let (mut lost, mut passed) = (Vec::new(), Vec::new());
         for op in lane.drain(..) {
-            if let Op::PatternsLost { gap, pattern } = &op {
-                lost.push((gap.clone(), pattern.clone()));
+            match op {
+                Op::Passed { topic, tell } => passed.push((topic, tell)),
+                op => {
+                    if let Op::PatternsLost { gap, pattern } = &op {
+                        lost.push((gap.clone(), pattern.clone()));
+                    }
+                    self.apply(op);
+                }
             }
-            self.apply(op);
         }
         for item in data.drain(..) {
             self.enqueue(item);
         }
         for (gap, pattern) in lost {
             self.tell_patterns_behind(&gap, pattern.as_ref());
+        }
+        for (topic, tell) in passed {
+            self.tell_when_passed(topic, tell);
         }
         let mut for_pages = offers;
         self.serve_pulls(&mut for_pages);
@@ -190,6 +199,19 @@ impl Shard {
             Op::Present { client, subscription, message } => self.present(client, subscription, message),
             Op::Pull { client, subscription } => self.pulls.push_back((client, subscription)),
             Op::Who { topic, tell } => _ = tell.send(self.who(topic)),
+            // What is still in the inbox comes before.
+            Op::Passed { topic, tell } => self.tell_when_passed(topic, tell),
+        }
+    }
+
+    /// Tells when what waits of a topic has been fanned out.
+    fn tell_when_passed(&mut self, topic: TopicId, tell: oneshot::Sender<()>) {
+        match self.topics.get_mut(&topic) {
+            Some(topic) if topic.in_ring => {
+                let event = Event::Passed(tell);
+                topic.pending.push_back(Item { topic: topic.state.clone(), event, cost: Cost::default() });
+            }
+            _ => _ = tell.send(()),
         }
     }
 
@@ -262,8 +284,7 @@ impl Shard {
                     }
                 });
                 let progress = if begin.announced || is_behind {
-                    let (snapshot, after) = (begin.snapshot, begin.after);
-                    Progress::CatchingUp(Box::new(CatchUp { snapshot, after, was_live: false }))
+                    Progress::CatchingUp(Box::new(CatchUp { snapshot: begin.snapshot, after: begin.after }))
                 } else if served == Some(begin.after) {
                     Progress::Live
                 } else {

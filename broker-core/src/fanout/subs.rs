@@ -64,8 +64,6 @@ pub(super) struct CatchUp {
     pub(super) snapshot: VecDeque<Arc<Message>>,
     /// Then everything after this.
     pub(super) after: Position,
-    /// It has been live, and may have been told of holes that it comes by.
-    pub(super) was_live: bool,
 }
 
 /// All subscriptions of a shard, and which connection has which.

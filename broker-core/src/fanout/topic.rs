@@ -148,6 +148,12 @@ impl ShardTopic {
         let mut has_exclusions = false;
         let mut alone = None;
         while let Some(item) = self.pending.front() {
+            if messages.is_empty() && matches!(item.event, Event::Passed(_)) {
+                if let Some(Item { event: Event::Passed(tell), .. }) = self.pending.pop_front() {
+                    let _ = tell.send(());
+                }
+                continue;
+            }
             let Event::Message { message, special } = &item.event else { break };
             let last = messages.last().and_then(|m: &Arc<Message>| m.position()).or(self.fanned);
             match (last, message.place()) {
@@ -180,17 +186,13 @@ impl ShardTopic {
             }
         }
         let work = if messages.is_empty() {
-            match self.pending.pop_front() {
-                None => return skipped,
-                Some(item) => {
-                    cost = item.cost;
-                    match item.event {
-                        Event::Lost(gap, whom) => Work::Gap { gap, whom },
-                        Event::NewEpoch(position, generation) => Work::NewEpoch(position, generation),
-                        // The loop above has taken every message at the front.
-                        Event::Message { .. } => return skipped,
-                    }
-                }
+            let Some(item) = self.pending.pop_front() else { return skipped };
+            cost = item.cost;
+            match item.event {
+                Event::Lost(gap, whom) => Work::Gap { gap, whom },
+                Event::NewEpoch(position, generation) => Work::NewEpoch(position, generation),
+                // The loop above has taken every message at the front, and who waits has been told.
+                Event::Message { .. } | Event::Passed(_) => return skipped,
             }
         } else {
             let last = messages.last().and_then(|m| m.position());

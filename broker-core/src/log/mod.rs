@@ -27,8 +27,6 @@ pub(crate) struct TopicLog {
     retention: Retention,
     floor: u64,
     last: u64,
-    /// Up to here there was a hole that nothing held is before.
-    hole: u64,
     /// Those that something held is before, in order.
     holes: VecDeque<Hole>,
     entries: VecDeque<Entry>,
@@ -67,7 +65,6 @@ impl TopicLog {
             retention,
             floor: 0,
             last: 0,
-            hole: 0,
             holes: VecDeque::new(),
             entries: VecDeque::new(),
             bytes: 0,
@@ -161,7 +158,7 @@ impl TopicLog {
         }
         let after = std::mem::replace(&mut self.last, through);
         if self.entries.is_empty() {
-            (self.floor, self.hole) = (through, through);
+            self.floor = through;
         } else if let Some(hole) = self.holes.back_mut().filter(|hole| hole.through == after) {
             hole.through = through;
         } else {
@@ -181,7 +178,7 @@ impl TopicLog {
             self.bytes -= entry.message.weight();
             self.floor = entry.offset;
             if let Some(hole) = self.holes.front().filter(|hole| hole.after == entry.offset) {
-                (self.floor, self.hole) = (hole.through, hole.through);
+                self.floor = hole.through;
                 self.holes.pop_front();
             }
         }
@@ -205,11 +202,6 @@ impl TopicLog {
     /// How many messages lie between two offsets, when that can be known.
     pub(crate) fn count_between(&self, after: u64, through: u64) -> Option<u64> {
         counted(self.dense, after, through)
-    }
-
-    /// The same for what a subscription that was live is to read again: a hole it may have been told of before.
-    pub(crate) fn count_untold(&self, after: u64, through: u64) -> Option<u64> {
-        self.count_between(after, through).filter(|_| after >= self.hole)
     }
 
     /// The first messages after an offset, at most so many messages and bytes, but at least one

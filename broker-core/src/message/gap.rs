@@ -17,13 +17,15 @@ pub struct Gap {
     pub next: Option<Position>,
     /// Why.
     pub reason: GapReason,
+    /// It is a hole of the log: who reads the log again comes by it again.
+    pub(crate) is_hole: bool,
 }
 
 impl Gap {
     /// A gap of `missed` messages.
     #[must_use]
     pub fn new(reason: GapReason, missed: Option<u64>) -> Self {
-        Self { missed, last: None, next: None, reason }
+        Self { missed, last: None, next: None, reason, is_hole: false }
     }
 
     /// The same gap with the positions around it.
@@ -37,11 +39,16 @@ impl Gap {
     /// What is missing between a position and a message that does not follow it; counted where offsets are consecutive.
     pub(crate) fn before(last: Position, place: LogPlace, dense: bool) -> Self {
         let gap = if last.epoch == place.position.epoch {
-            Self::new(GapReason::Backend, counted(dense, last.offset, place.prev))
+            Self::hole(counted(dense, last.offset, place.prev))
         } else {
             Self::new(GapReason::Epoch, None)
         };
         gap.between(Some(last), Some(place.position))
+    }
+
+    /// A hole of the log.
+    pub(crate) fn hole(missed: Option<u64>) -> Self {
+        Self { is_hole: true, ..Self::new(GapReason::Backend, missed) }
     }
 
     /// Takes in a gap that follows this one with no message between them.
@@ -51,6 +58,7 @@ impl Gap {
             _ => None,
         };
         self.next = later.next;
+        self.is_hole &= later.is_hole;
         self.reason = self.reason.max(later.reason);
     }
 }
@@ -63,7 +71,7 @@ pub enum GapReason {
     Slow,
     /// What was asked for is no longer retained.
     History,
-    /// The connection between the nodes failed.
+    /// The connection between the nodes failed, or the server lost the end of the log and went on behind it.
     Backend,
     /// The topic's log was lost or replaced.
     Epoch,

@@ -272,7 +272,7 @@ impl Queue {
     }
 
     /// Empties the queue in order to read it again from the log, now that a message at `place`
-    /// does not fit. What is lost already stays told, and so is what an earlier log held: that is gone.
+    /// does not fit. What is lost already stays told, unless the log tells of it again, and so is what an earlier log held: that is gone.
     pub(super) fn clear_for_resync(&mut self, place: LogPlace) -> Cleared {
         let epoch = place.position.epoch;
         let mut told: Option<Box<Gap>> = None;
@@ -295,6 +295,9 @@ impl Queue {
                 }
                 Entry::Gap(mut gap) => {
                     if let Some(after) = after {
+                        if gap.is_hole {
+                            continue;
+                        }
                         // It is told before what is read again.
                         gap.last = Some(Position::new(epoch, after));
                     }

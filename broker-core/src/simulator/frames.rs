@@ -104,7 +104,11 @@ impl Encoder for Table {
                 (Seen::Reply { id: id.map_or(0, |id| id.value()), reply }, 11)
             }
             // The simulated app says nothing unasked.
-            Frame::Call(_) | Frame::Subscribed { .. } | Frame::Unsubscribed { .. } | Frame::Presence { .. } | Frame::Token { .. } => {
+            Frame::Call(_)
+            | Frame::Subscribed { .. }
+            | Frame::Unsubscribed { .. }
+            | Frame::Presence { .. }
+            | Frame::Token { .. } => {
                 return;
             }
             Frame::Ping => (Seen::Ping, 0),
