@@ -311,8 +311,11 @@ impl Commit<'_> {
         }
         let Some(parts) = self.parts.take() else { return Ok(Attempt::Committed(Ack::Done(EPHEMERAL))) };
         let origins = locks.iter_mut().map(|sequencer| sequencer.next_origin(broker.node));
-        let outgoing =
-            (!broker.capabilities.inline).then(|| outgoing(&parts, &topics, origins.collect(), &self.to));
+        // A connection that is here is nowhere else.
+        let is_here = |(of, shards): (&To, &u64)| matches!(of.1, Address::Client(_)) && *shards != 0;
+        let is_local = topics.len() == 1 && !self.to.is_empty() && self.to.iter().zip(&to).all(is_here);
+        let is_carried = !broker.capabilities.inline && !is_local;
+        let outgoing = is_carried.then(|| outgoing(&parts, &topics, origins.collect(), &self.to));
         let whole = self.permits.use_up(union);
         if self.copies > 1 {
             for index in bits(union) {

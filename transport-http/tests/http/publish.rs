@@ -72,6 +72,29 @@ async fn one_message_goes_to_several_ephemeral_topics() {
 }
 
 #[tokio::test]
+async fn one_may_write_to_clients_where_the_policy_allows_it() {
+    let app = app().await;
+    let format = app.broker.register(Arc::new(Silent)).unwrap();
+    let (_session, outbox) = app.broker.connect(Handshake::new("test"), &format).await.unwrap();
+    let to = format!("topic=$client.{}&report=1", outbox.client());
+    let answer = post(&to).text("hello").to(&app).await;
+    assert_eq!((answer.status, &answer.body["report"]["matched"]), (202, &json!(1)));
+    let both = post(&format!("topic=t&{to}")).text("hello").to(&app).await;
+    assert_eq!((both.status, &both.body["report"]["matched"]), (202, &json!(1)));
+    let nobody = post("topic=$user.ann&report=1").text("hello").to(&app).await;
+    assert_eq!((nobody.status, &nobody.body["report"]["matched"]), (202, &json!(0)));
+    assert_eq!(post("topic=$all").text("hello").to(&app).await.fault(), (403, "forbidden", "topic"));
+    assert_eq!(post("topic=$nodes").text("hello").to(&app).await.fault(), (403, "forbidden", "topic"));
+}
+
+/// Says nothing.
+struct Silent;
+
+impl fanfare_core::message::Encoder for Silent {
+    fn encode(&self, _: fanfare_core::message::Frame<'_>, _: &mut bytes::BytesMut) {}
+}
+
+#[tokio::test]
 async fn a_logged_message_is_answered_with_its_position_and_a_repeat_with_the_first_ones() {
     let app = app().await;
     let mut log = app.broker.subscribe("log").await.unwrap();

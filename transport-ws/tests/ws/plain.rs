@@ -26,6 +26,21 @@ async fn frames_are_payloads_in_both_directions() {
 }
 
 #[tokio::test]
+async fn what_is_for_the_client_itself_is_not_taken_for_the_topics() {
+    let app = app().await;
+    let mut plain = app.open("/ws?topic=news").await.unwrap();
+    let mut v1 = app.open("/ws").await.unwrap();
+    v1.send(r#"{"id":1,"ping":{}}"#).await;
+    v1.next().await;
+    app.broker.publish("$all", "for everybody").await.unwrap();
+    app.broker.publish("news", "for the topic").await.unwrap();
+    assert_eq!(plain.next().await, Message::text("for the topic"));
+    let Message::Text(frame) = v1.next().await else { panic!("no text") };
+    let frame: serde_json::Value = serde_json::from_str(&frame).unwrap();
+    assert_eq!((&frame["topic"], &frame["data"]), (&"$all".into(), &"for everybody".into()));
+}
+
+#[tokio::test]
 async fn a_topic_is_decoded_from_the_query() {
     let app = app().await;
     let mut messages = app.broker.subscribe("räume.eins+zwei").await.unwrap();

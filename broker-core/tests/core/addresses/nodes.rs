@@ -214,6 +214,29 @@ async fn holes_in_another_nodes_numbers_are_counted_and_repeats_dropped() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_is_for_a_connection_of_this_node_alone_is_not_carried() {
+    let remote = Remote::new();
+    let backend = Handle(remote.clone());
+    let node = super::node(|broker| broker.backend(backend)).await;
+    let (mut ann, mut bob) = (user(&node, "ann").await, user(&node, "bob").await);
+    let (to_ann, to_bob) = (address(&ann), address(&bob));
+    idle().await;
+    remote.calls();
+    node.broker.publish(&to_ann, "1").also(&to_bob).await.unwrap();
+    assert_eq!((ann.read().await.len(), bob.read().await.len()), (1, 1));
+    assert_eq!(remote.calls(), Vec::<String>::new());
+    // Where somebody may be elsewhere, or is, it is.
+    for publish in [
+        node.broker.publish(&to_ann, "2").also("$user.bob"),
+        node.broker.publish(&to_ann, "2").also("news"),
+        node.broker.publish(&Address::client(fanfare_core::session::ClientId::new(1)), "2"),
+    ] {
+        publish.await.unwrap();
+        assert_eq!(remote.calls(), ["publish $nodes 2"]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_node_alone_asks_nothing_of_its_backend() {
     let node = super::node(|broker| broker).await;
     let mut ann = user(&node, "ann").await;
