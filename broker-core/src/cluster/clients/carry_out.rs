@@ -70,9 +70,17 @@ pub(super) async fn carry_out(broker: &Inner, selection: &Selection, order: Orde
         Order::List { .. } => {}
         Order::Subscribe(topic) => each(seats, &mut results, |seat| subscribe(seat, topic)).await,
         Order::Unsubscribe(topic) => {
+            broker.passed(topic).await;
             each(seats, &mut results, |seat| std::future::ready(leave(&seat, topic).into())).await;
         }
-        Order::Move { from, to } => each(seats, &mut results, |seat| go(seat, from, to)).await,
+        Order::Move { from, to } => {
+            let (movers, others): (Vec<_>, Vec<_>) =
+                seats.into_iter().partition(|seat| from != to && seat.is_subscribed(from.as_str()));
+            for seat in others {
+                results.note(seat.client(), Done::AsBefore);
+            }
+            move_all(broker, movers, from, to, &mut results).await;
+        }
         Order::Disconnect(reason) => {
             each(seats, &mut results, |seat| std::future::ready(close(&seat, reason))).await;
         }
@@ -119,14 +127,25 @@ fn leave(seat: &Seat, topic: &TopicPattern) -> bool {
     seat.unsubscribe_by_server(topic.as_str(), ErrorCode::Kicked, false)
 }
 
-/// First the new topic and then the old one is left: in between the client has both, never neither.
-async fn go(seat: Arc<Seat>, from: &TopicPattern, to: &TopicPattern) -> Done {
-    if from == to || !seat.is_subscribed(from.as_str()) {
-        return Done::AsBefore;
-    }
-    match subscribe(seat.clone(), to).await {
-        Done::Failed => Done::Failed,
-        Done::Changed | Done::AsBefore => leave(&seat, from).into(),
+/// First the new topic, and then, when all of the old one has been handed out that was published before anybody had the new one, the
+/// old one is left: there is no message between the two that is missed.
+async fn move_all(
+    broker: &Inner,
+    seats: Vec<Arc<Seat>>,
+    from: &TopicPattern,
+    to: &TopicPattern,
+    results: &mut Results,
+) {
+    let mut arrived = Results::default();
+    each(seats.clone(), &mut arrived, |seat| subscribe(seat, to)).await;
+    broker.passed(from).await;
+    for seat in seats {
+        let client = seat.client();
+        let done = match arrived.0.get(&client) {
+            Some(Done::Failed) => Done::Failed,
+            _ => leave(&seat, from).into(),
+        };
+        results.note(client, done);
     }
 }
 

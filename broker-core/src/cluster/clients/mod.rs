@@ -66,8 +66,9 @@ const MOST_LISTED: usize = 10_000;
 ///
 /// # Cancel safety
 ///
-/// The other nodes are asked when the operation is first polled. Dropped then, their part is done all the same; this node's part may be
-/// done for some clients, and for each of them wholly or not at all.
+/// The other nodes are asked when the operation is first polled. Dropped after that, their part is done all the same, and this node's part
+/// may be done for some of its clients and not for others; the same where a node has not finished within the time. A client that is being
+/// moved may be left in both topics.
 #[must_use = "nothing happens until an operation is called and awaited"]
 #[derive(Clone)]
 pub struct Clients {

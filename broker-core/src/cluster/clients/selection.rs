@@ -7,9 +7,9 @@ use tokio::sync::oneshot;
 
 use crate::{
     broker::Inner,
-    fanout::Op,
+    fanout::{Inbox, Op},
     session::{ClientId, seat::Seat},
-    topic::TopicName,
+    topic::{TopicName, TopicPattern},
 };
 
 /// Something that a client has to meet.
@@ -72,6 +72,22 @@ impl Selection {
 }
 
 impl Inner {
+    /// Waits until all that has been published to a topic by now has been handed out on this node, so that what comes next does not
+    /// overtake it. Of a pattern nothing is known.
+    pub(super) async fn passed(&self, topic: &TopicPattern) {
+        let Some(topic) = topic.to_exact().and_then(|name| self.table.find(&name)) else { return };
+        let tell = |inbox: &Arc<Inbox>| {
+            let (tell, told) = oneshot::channel();
+            inbox.send(Op::Passed { topic: topic.id(), tell });
+            told
+        };
+        let all: Vec<_> = self.inboxes.iter().map(tell).collect();
+        for told in all {
+            // A shard that has ended hands nothing out any more.
+            let _ = told.await;
+        }
+    }
+
     /// Who is subscribed to a topic by its name, as the shards know it: nobody else has to be looked at.
     async fn subscribed_to(&self, name: &TopicName) -> Vec<ClientId> {
         let Some(topic) = self.table.find(name) else { return Vec::new() };
