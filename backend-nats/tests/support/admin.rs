@@ -1,0 +1,103 @@
+//! Who may do anything on a server: by the client of its makers.
+
+use std::time::{Duration, Instant};
+
+use async_nats::{
+    Client, ConnectOptions,
+    jetstream::{self, stream},
+};
+use fanfare_testkit::server::Server;
+use futures_util::TryStreamExt;
+use serde_json::{Value, json};
+use tokio::time::sleep;
+
+use super::{PASSWORD, PATIENCE, USER};
+
+/// The name of the administrator's connections, by which they are known.
+const NAME: &str = "administrator";
+
+/// Where what nodes tell each other arrives: each is subscribed to it.
+const NODES: &str = "fanfare.n.all";
+
+pub struct Admin {
+    /// In the nodes' account.
+    pub app: Client,
+    /// In the server's own.
+    system: Client,
+}
+
+impl Admin {
+    pub async fn of(server: &Server) -> Self {
+        Self { app: connect(server, USER).await, system: connect(server, "admin").await }
+    }
+
+    pub async fn publish(&self, subject: impl Into<String>, payload: impl Into<Vec<u8>>) {
+        self.app.publish(subject.into(), payload.into().into()).await.expect("a connection");
+        self.app.flush().await.expect("a connection");
+    }
+
+    pub fn jetstream(&self) -> jetstream::Context {
+        jetstream::new(self.app.clone())
+    }
+
+    /// The names of the streams that hold logs.
+    pub async fn logs(&self) -> Vec<String> {
+        let names: Vec<String> = self.jetstream().stream_names().try_collect().await.expect("an answer");
+        names.into_iter().filter(|name| name.contains("-log-")).collect()
+    }
+
+    /// The one stream that holds logs.
+    pub async fn log(&self) -> stream::Info {
+        let names = self.logs().await;
+        let [name] = &*names else { panic!("one stream of logs: {names:?}") };
+        let mut stream = self.jetstream().get_stream(name).await.expect("a stream");
+        stream.info().await.expect("an answer").clone()
+    }
+
+    /// Deletes the streams that hold logs.
+    pub async fn delete_logs(&self) {
+        for name in self.logs().await {
+            self.jetstream().delete_stream(name).await.expect("an answer");
+        }
+    }
+
+    /// Asks all servers about themselves; the first answer counts.
+    pub async fn ask(&self, what: &str, payload: Value) -> Value {
+        let answer = self.system.request(format!("$SYS.REQ.SERVER.{what}"), payload.to_string().into()).await;
+        serde_json::from_slice(&answer.expect("an answer").payload).expect("JSON")
+    }
+
+    /// The connections on which nodes receive: their numbers, and the name of the server.
+    pub async fn nodes(&self) -> (Vec<u64>, String) {
+        let query = json!({ "subscriptions": true, "limit": 10_000 });
+        let answer = self.ask("PING.CONNZ", query).await;
+        let server = answer["server"]["id"].as_str().expect("a name").to_owned();
+        let connections = answer["data"]["connections"].as_array().expect("a list").iter();
+        let nodes = connections.filter(|connection| {
+            let subjects = connection["subscriptions_list"].as_array();
+            connection["name"] != NAME && subjects.is_some_and(|subjects| subjects.iter().any(|s| s == NODES))
+        });
+        (nodes.map(|node| node["cid"].as_u64().expect("a number")).collect(), server)
+    }
+
+    /// Ends connections: from 2.10 on.
+    pub async fn kick(&self, connections: &[u64], server: &str) {
+        for connection in connections {
+            let answer = self.ask(&format!("{server}.KICK"), json!({ "cid": connection })).await;
+            // It may have ended by itself.
+            eprintln!("kick {connection}: {}", answer["error"]);
+        }
+    }
+}
+
+async fn connect(server: &Server, user: &str) -> Client {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let options = ConnectOptions::with_user_and_password(user.into(), PASSWORD.into()).name(NAME);
+        match options.connect(server.addr().to_string()).await {
+            Ok(client) => return client,
+            Err(error) => assert!(Instant::now() < deadline, "no connection: {error}"),
+        }
+        sleep(Duration::from_millis(20)).await;
+    }
+}
