@@ -44,7 +44,7 @@ fn every_frame_of_a_client_is_decoded() {
         }
     }
     for method in
-        ["connect", "subscribe", "unsubscribe", "publish", "history", "ping", "call", "answer", "presence"]
+        ["connect", "subscribe", "unsubscribe", "publish", "history", "ping", "refresh", "call", "answer", "presence"]
     {
         assert!(
             lines.iter().any(|(line, _)| line.contains(&format!("\"{method}\":{{"))),
@@ -110,6 +110,8 @@ struct Object<'a> {
     gap: Option<Box<Object<'a>>>,
     close: Option<Box<Object<'a>>>,
     call: Option<Box<Object<'a>>>,
+    token: Option<Box<Object<'a>>>,
+    unsubscribed: Option<Box<Object<'a>>>,
     presence: Option<Who<'a>>,
     live: Option<bool>,
     // Messages.
@@ -129,7 +131,10 @@ struct Object<'a> {
     user: Option<&'a str>,
     ping_ms: Option<u64>,
     expires_ms: Option<u64>,
-    subscribed: Option<Vec<Object<'a>>>,
+    #[serde(borrow)]
+    subscribed: Option<OneOrMany<'a>>,
+    session: Option<&'a str>,
+    resumed: Option<bool>,
     recovered: Option<bool>,
     duplicate: Option<bool>,
     messages: Option<Vec<Object<'a>>>,
@@ -221,10 +226,28 @@ fn page(members: &[Someone<'_>], counts: PresenceCounts, next: Option<&str>) -> 
     page
 }
 
+/// `subscribed` of a reply to `connect`, and of what the server does.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum OneOrMany<'a> {
+    Many(#[serde(borrow)] Vec<Object<'a>>),
+    One(#[serde(borrow)] Box<Object<'a>>),
+}
+
 impl Object<'_> {
     fn encode(&self, binary: bool, out: &mut BytesMut) -> Kind {
         if let Some(close) = &self.close {
             return encode(Frame::Close(&close.close_reason()), out);
+        }
+        if let Some(token) = &self.token {
+            return encode(Frame::Token { expires: Duration::from_millis(token.expires_ms.unwrap()) }, out);
+        }
+        if let Some(OneOrMany::One(one)) = &self.subscribed {
+            return encode(Frame::Subscribed { topic: one.topic.as_deref().unwrap(), outcome: &one.subscribed() }, out);
+        }
+        if let Some(gone) = &self.unsubscribed {
+            let (topic, retry) = (gone.topic.as_deref().unwrap(), gone.retry.unwrap());
+            return encode(Frame::Unsubscribed { topic, code: gone.error_code(), retry }, out);
         }
         if let Some(call) = &self.call {
             let timeout = Duration::from_millis(call.timeout_ms.unwrap());
@@ -296,8 +319,15 @@ impl Object<'_> {
             let mut connected = Connected::new(client.parse().unwrap(), ping);
             connected.user = self.user.map(Into::into);
             connected.expires = self.expires_ms.map(Duration::from_millis);
-            connected.subscribed = self.subscribed.iter().flatten().map(Object::outcome).collect();
+            connected.session = self.session.map(Into::into);
+            connected.resumed = self.resumed.unwrap_or_default();
+            if let Some(OneOrMany::Many(entries)) = &self.subscribed {
+                connected.subscribed = entries.iter().map(Object::outcome).collect();
+            }
             return Reply::Connected(Box::new(connected));
+        }
+        if self.expires_ms.is_some() {
+            return Reply::Refreshed { expires: self.expires_ms.map(Duration::from_millis) };
         }
         if let Some(messages) = &self.messages {
             let messages = messages.iter().map(|message| Arc::new(message.message(false))).collect();
@@ -332,12 +362,15 @@ impl Object<'_> {
         Gap::new(reason, self.missed).between(position(self.last), position(self.next))
     }
 
-    fn error(&self) -> CommandError {
+    fn error_code(&self) -> ErrorCode {
         let name = self.code.as_ref().and_then(|code| code.as_str()).unwrap();
-        let code =
-            *CODES.iter().find(|code| code.as_str() == name).unwrap_or_else(|| panic!("no code {name}"));
+        *CODES.iter().find(|code| code.as_str() == name).unwrap_or_else(|| panic!("no code {name}"))
+    }
+
+    fn error(&self) -> CommandError {
+        let code = self.error_code();
         let mut error = CommandError::new(code, self.message.as_deref().unwrap().to_owned());
-        assert_eq!(Some(error.retry), self.retry, "{name}: whether a retry can help");
+        assert_eq!(Some(error.retry), self.retry, "{code}: whether a retry can help");
         error.field = self.field.map(|field| &*field.to_owned().leak());
         (error.limit, error.value) = (self.limit, self.value);
         error.retry_after = self.retry_ms.map(Duration::from_millis);
@@ -357,7 +390,7 @@ impl Object<'_> {
     }
 }
 
-const CODES: [ErrorCode; 16] = [
+const CODES: [ErrorCode; 18] = [
     ErrorCode::BadRequest,
     ErrorCode::UnknownMethod,
     ErrorCode::Unauthenticated,
@@ -374,4 +407,6 @@ const CODES: [ErrorCode; 16] = [
     ErrorCode::BackendUnavailable,
     ErrorCode::Internal,
     ErrorCode::Draining,
+    ErrorCode::Revoked,
+    ErrorCode::Kicked,
 ];
