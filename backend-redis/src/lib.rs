@@ -66,8 +66,13 @@
 //!
 //! A server that restarts, or a replica that takes over, may have lost the last messages it acknowledged, and
 //! cannot know. The log's epoch goes on, and its offsets with a leap: every subscriber is told of a gap of unknown
-//! size at that place, what was retained before is no longer handed out, and last values stay. A log that is gone
-//! altogether (flushed, evicted) begins anew with another epoch. So a Redis without persistence keeps the law, too.
+//! size at that place, also one that recovers later and comes by it. What was retained before is still there, as far as Redis has
+//! kept it. A log that is gone altogether (flushed, evicted) begins anew with another epoch. So a Redis without
+//! persistence keeps the law, too.
+//!
+//! A server's restart, and a replica that becomes a master, are known by the server's run and replication ID, with which a node marks
+//! the database (the key `PREFIXlife`) when it connects. On a Cluster, whose servers have nothing in common, nodes go by the runs of
+//! the servers alone.
 //!
 //! # Access
 //!

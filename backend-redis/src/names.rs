@@ -63,6 +63,11 @@ impl Names {
         }
     }
 
+    /// The key of the mark of the server's life, where all keys are on one server.
+    pub(crate) fn life(&self) -> String {
+        format!("{}life", self.keys)
+    }
+
     pub(crate) fn topic(&self, topic: &TopicName) -> String {
         format!("{}topic:{}", self.channels, tag(topic.as_str()))
     }

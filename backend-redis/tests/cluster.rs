@@ -56,6 +56,12 @@ impl Harness for OnCluster {
         }
     }
 
+    /// As if another server had written last.
+    async fn lose_end(&self, topic: &TopicName) {
+        let key = format!("{}meta:{{{topic}}}", self.prefix);
+        self.cluster.tell_all(&["HSET", &key, "run", "another"]).await;
+    }
+
     async fn garble(&self, topic: &TopicName) {
         let channel = format!("{}db0:topic:{{{topic}}}", self.prefix);
         self.cluster.tell_all(&["SPUBLISH", &channel, "not a message of ours"]).await;

@@ -62,6 +62,11 @@ impl<K: Kind> Harness for Single<K> {
         }
     }
 
+    /// As if another server had written last.
+    async fn lose_end(&self, topic: &TopicName) {
+        let _: i64 = self.setup.tell(&["HSET", &format!("fanfare:meta:{{{topic}}}"), "run", "another"]).await;
+    }
+
     async fn garble(&self, topic: &TopicName) {
         let channel = format!("fanfare:db0:topic:{{{topic}}}");
         let _: i64 = self.setup.tell(&["PUBLISH", &channel, "not a message of ours"]).await;

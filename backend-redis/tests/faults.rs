@@ -22,7 +22,7 @@ use fanfare_testkit::{
     faults::{self, EPHEMERAL, LOGGED, Site, World},
     server::Program,
 };
-use support::{Kind, PASSWORD, PATIENCE, Redis, Setup, broker, built, url_of, world};
+use support::{Kind, PASSWORD, PATIENCE, Redis, Setup, Valkey, broker, built, url_of, world};
 use tokio::{
     net::{TcpListener, TcpStream},
     time::{sleep, timeout},
@@ -36,6 +36,9 @@ struct On<K> {
 
 #[async_trait]
 impl<K: Kind> faults::Setup for On<K> {
+    const MANY: usize = K::ROUNDS.0;
+    const SOME: usize = K::ROUNDS.1;
+
     async fn start() -> Option<Self> {
         Some(Self { setup: Setup::start(K::PROGRAM).await?, kind: PhantomData })
     }
@@ -57,6 +60,18 @@ impl<K: Kind> faults::Setup for On<K> {
         Arc::new(built(RedisBackend::builder(url_of(server, PASSWORD, ""))))
     }
 
+    async fn bare_client(&self) -> bool {
+        let client = redis::Client::open(self.setup.url(PASSWORD, "")).expect("a client");
+        let answer = async || {
+            let mut connection = client.get_multiplexed_async_connection().await.ok()?;
+            redis::cmd("PING").query_async::<String>(&mut connection).await.ok()
+        };
+        while !matches!(timeout(Duration::from_millis(500), answer()).await, Ok(Some(_))) {
+            sleep(Duration::from_millis(5)).await;
+        }
+        true
+    }
+
     async fn kick(&self) {
         assert_eq!(self.setup.kill_subscribers().await, 2);
     }
@@ -72,6 +87,10 @@ impl<K: Kind> faults::Setup for On<K> {
 
 mod redis_server {
     fanfare_testkit::fault_tests!(super::On<super::Redis>);
+}
+
+mod valkey_server {
+    fanfare_testkit::fault_tests!(super::On<super::Valkey>);
 }
 
 /// A server that saves now and then comes back with an older log: what it has forgotten must not pass for what comes next.

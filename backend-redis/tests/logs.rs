@@ -7,14 +7,16 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use fanfare_core::{
     backend::{BackendState, HistoryQuery},
     message::MessageParts,
+    session::Start,
+    subscription::Delivery,
     topic::TopicConfig,
 };
 use fanfare_testkit::{
-    faults::{Told, retention},
+    faults::{Told, World, retention},
     server::Program,
 };
-use support::{PATIENCE, Setup, lone, topic};
-use tokio::time::{sleep, timeout};
+use support::{PATIENCE, Setup, broker, lone, topic};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 const TOPIC: &str = "logged.t";
 
@@ -82,6 +84,87 @@ async fn what_was_held_back_takes_no_place_that_was_lost() {
         }
     }
     assert!(stored > 0, "the test is about messages that were held back");
+    node.end().await;
+}
+
+/// A server that restarts may have lost the end of a log, and nobody knows how much: what it has kept is read as before, and who
+/// recovers across that place is told of it there.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_restart_has_left_is_recovered_with_a_gap_at_its_place() {
+    let Some(mut setup) = Setup::with(Program::Redis, &["appendonly yes", "appendfsync always"]).await else {
+        return;
+    };
+    let first = broker(setup.builder()).await;
+    let mut positions = Vec::new();
+    for n in 1..=3 {
+        positions.push(first.publish(TOPIC, n.to_string()).await.expect("it is stored").position);
+    }
+    setup.server.stop().await.expect("a signal");
+    World::until_state(&first, BackendState::Down).await;
+    setup.server.restart().await.expect("a server");
+    World::until_state(&first, BackendState::Up).await;
+    for n in 4..=5 {
+        let position = first.publish(TOPIC, n.to_string()).await.expect("it is stored").position;
+        assert_eq!(position.map(|p| p.epoch), positions[0].map(|p| p.epoch), "the log goes on");
+    }
+    let other = broker(setup.builder()).await;
+    for reader in [&first, &other] {
+        let after = positions[0].expect("a position");
+        let mut subscription =
+            reader.subscribe(TOPIC).start(Start::After(after)).await.expect("a subscription");
+        assert_eq!(subscription.outcome().recovered, Some(false));
+        let mut heard = Vec::new();
+        while heard.last().is_none_or(|last| last != "live") {
+            heard.push(match timeout(PATIENCE, subscription.recv()).await.expect("a delivery") {
+                Some(Delivery::Message(message)) => {
+                    message.message().payload().as_str().expect("text").to_owned()
+                }
+                Some(Delivery::Gap(gap)) => format!("a gap of {:?}", gap.missed),
+                Some(Delivery::Live(_)) => "live".to_owned(),
+                other => panic!("{other:?}"),
+            });
+        }
+        assert_eq!(heard, ["2", "3", "a gap of None", "4", "5", "live"]);
+    }
+    for broker in [first, other] {
+        broker.drain(Duration::from_secs(5)).await;
+    }
+}
+
+/// Where messages expire a log is searched for the first that has not: also across what was lost, where offsets leap.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_has_expired_is_found_across_a_leap() {
+    let Some(setup) = Setup::start(Program::Redis).await else { return };
+    let lifetime = Duration::from_secs(5);
+    let kept = retention(&TopicConfig::new().history(100).history_ttl(lifetime));
+    let node = lone(setup.builder()).await;
+    let hand_over =
+        async |n: u32| node.hand_over(TOPIC, &n.to_string(), Some(kept)).await.expect("it is stored");
+    let texts = async || {
+        let page = node.history(TOPIC, HistoryQuery::After { offset: 0, limit: 100 }).await;
+        let texts = page.messages.iter().filter_map(|m| m.payload().as_str().map(ToOwned::to_owned));
+        (page.floor, texts.collect::<Vec<_>>())
+    };
+    for n in 1..=3 {
+        hand_over(n).await;
+    }
+    let expire = Instant::now() + lifetime;
+    sleep(lifetime - Duration::from_secs(1)).await;
+    let later = Instant::now();
+    for n in 4..=6 {
+        hand_over(n).await;
+    }
+    // As if another server had written last.
+    let _: i64 = setup.tell(&["HSET", &format!("fanfare:meta:{{{TOPIC}}}"), "run", "another"]).await;
+    for n in 7..=8 {
+        hand_over(n).await;
+    }
+    sleep_until(expire + Duration::from_millis(100)).await;
+    let found = texts().await;
+    // Where the machine stood still for seconds nothing can be said.
+    if later.elapsed() < lifetime {
+        assert_eq!(found, (3, (4..=8).map(|n| n.to_string()).collect()));
+    }
     node.end().await;
 }
 

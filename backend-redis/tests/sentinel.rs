@@ -4,10 +4,10 @@ mod support;
 
 use std::time::{Duration, Instant};
 
-use fanfare_core::backend::BackendState;
+use fanfare_core::{backend::BackendState, topic::TopicConfig};
 use fanfare_redis::RedisBackend;
 use fanfare_testkit::{
-    faults::World,
+    faults::{World, retention},
     server::{Program, Server, ServerConfig},
 };
 use support::{impostor, lone, world};
@@ -59,6 +59,28 @@ impl Sentinels {
         }
     }
 
+    /// Has another server become the master, whatever it takes.
+    async fn fail_over(&self, to: usize) {
+        let deadline = Instant::now() + Duration::from_secs(60);
+        let mut asked = Instant::now() - Duration::from_secs(60);
+        loop {
+            let role: redis::Value = tell(&self.servers[to], &["ROLE"]).await.expect("a role");
+            if format!("{role:?}").contains("master") {
+                return;
+            }
+            assert!(Instant::now() < deadline, "no failover: {role:?}");
+            if asked.elapsed() > Duration::from_secs(6) {
+                // It is refused until the replica is known to be one.
+                let ordered: Result<String, _> =
+                    tell(&self.sentinels[0], &["SENTINEL", "FAILOVER", MASTER]).await;
+                if ordered.is_ok() {
+                    asked = Instant::now();
+                }
+            }
+            sleep(Duration::from_millis(100)).await;
+        }
+    }
+
     fn url(&self) -> String {
         let hosts: Vec<_> = self.sentinels.iter().map(|sentinel| sentinel.addr().to_string()).collect();
         format!("redis+sentinel://{}/{MASTER}", hosts.join(","))
@@ -105,6 +127,48 @@ async fn an_ordered_failover_is_followed() {
         World::until_state(broker, BackendState::Up).await;
     }
     world.end("ordered failover").await;
+}
+
+/// A master that was replaced comes back, and has taken over what its replacement had: what it alone had stored is lost, also of a
+/// topic that nobody has touched meanwhile. Its places are given to nobody.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_master_that_comes_back_gives_no_place_twice() {
+    let Some(setup) = Sentinels::start().await else { return };
+    let node = lone(RedisBackend::builder(setup.url())).await;
+    let kept = retention(&TopicConfig::new().history(100));
+    let first = node.hand_over("logged.untouched", "1", Some(kept)).await.expect("it is stored");
+    let first = first.position.expect("a position");
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while tell::<i64>(&setup.servers[1], &["EXISTS", "fanfare:meta:{logged.untouched}"])
+        .await
+        .expect("an answer")
+        == 0
+    {
+        assert!(Instant::now() < deadline, "the replica does not follow");
+        sleep(Duration::from_millis(10)).await;
+    }
+    for master in [1, 0] {
+        setup.fail_over(master).await;
+        let clients =
+            async || tell::<String>(&setup.servers[master], &["CLIENT", "LIST"]).await.unwrap_or_default();
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while !clients().await.contains("name=fanfare") {
+            assert!(Instant::now() < deadline, "the backend does not follow");
+            sleep(Duration::from_millis(50)).await;
+        }
+    }
+    let second = loop {
+        match node.hand_over("logged.untouched", "2", Some(kept)).await {
+            Ok(accepted) => break accepted.position.expect("a position"),
+            Err(_) => sleep(Duration::from_millis(50)).await,
+        }
+    };
+    assert_eq!(second.epoch, first.epoch, "the log goes on");
+    assert!(
+        second.offset - first.offset > 1 << 32,
+        "{second:?} may have named another message after {first:?}"
+    );
+    node.end().await;
 }
 
 /// A Sentinel that is cut off from the others goes on naming the master of old.

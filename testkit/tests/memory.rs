@@ -5,7 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use fanfare_core::{
     backend::{
-        Backend,
+        Backend, Capabilities,
         memory::{HubNode, MemoryBackend, MemoryHub},
     },
     topic::TopicName,
@@ -55,6 +55,10 @@ impl Harness for Hub {
         self.hub.forget(topic);
     }
 
+    async fn lose_end(&self, topic: &TopicName) {
+        self.hub.skip(topic, 2 * Capabilities::UNCOUNTABLE);
+    }
+
     fn clock() -> Clock {
         Clock::Paused
     }
@@ -99,6 +103,7 @@ impl Harness for Inline {
             (Needs::Nodes, "an inline backend serves one node"),
             (Needs::Interruption, "what is in the process is always there"),
             (Needs::InterestLoss, "what is in the process is always there"),
+            (Needs::EndLoss, "what is in the process is lost as a whole, or not at all"),
             (Needs::Garbage, "messages in the process are never bytes"),
             (Needs::BadSettings, "there are no settings"),
         ];

@@ -56,7 +56,8 @@ impl Running {
         let channel = node.names.topic(&message.message.topic);
         let (publish, patterns) = self.commands();
         let also = patterns.then_some(channel.as_str());
-        let call = log::append(&node.scripts, &node.names, message, retention, publish, also);
+        let is_cluster = node.is_cluster();
+        let call = log::append(&node.scripts, &node.names, message, retention, publish, also, is_cluster);
         self.servers.hand_over(&channel, call, Expect::One, Retry::Held)
     }
 

@@ -102,7 +102,7 @@ async fn reopen(node: Arc<Node>, servers: Arc<Servers>) {
         sleep(log::REOPENED_EVERY).await;
         for (name, retention) in node.interests.wanted.topics() {
             let Some(retention) = retention else { continue };
-            let open = log::open(&node.scripts, &node.names, &name, &retention);
+            let open = log::open(&node.scripts, &node.names, &name, &retention, node.is_cluster());
             // Another time, if not now: a log is remembered for longer than this.
             let _ =
                 servers.hand_over(&node.names.topic(&name), open, Expect::One, Retry::Again).answer().await;

@@ -58,7 +58,7 @@ impl Running {
                 node.interests.wanted.add(interest);
                 self.change(self.topic_channel(true), node.names.topic(name)).await?;
                 let Some(retention) = retention else { return Ok(None) };
-                let open = log::open(&node.scripts, &node.names, name, retention);
+                let open = log::open(&node.scripts, &node.names, name, retention, node.is_cluster());
                 let position = log::parse_position(&self.call(name, open).await?).map_err(unexpected)?;
                 Ok(Some(position))
             }

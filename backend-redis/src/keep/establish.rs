@@ -1,7 +1,8 @@
 //! Makes a connection, whatever it takes.
 
 use futures_util::{StreamExt, stream::FuturesUnordered};
-use tokio::time::sleep;
+use redis::Value;
+use tokio::time::{sleep, timeout};
 
 use super::{Node, Peer, Role, outage::Outage, sentinel};
 use crate::{
@@ -91,5 +92,19 @@ async fn attempt(node: &Node, peer: &Peer, role: Role) -> Result<Established, Tr
             _ => Trouble::unavailable(message),
         });
     }
+    if role == Role::Commands && !is_cluster {
+        mark_life(node, &mut connection).await?;
+    }
     Ok((connection, hello, address))
+}
+
+/// Has the server say that it lives a new life, if it does, before anything is written to it.
+async fn mark_life(node: &Node, connection: &mut Connection) -> Result<(), Trouble> {
+    let limit = node.settings.answer_within;
+    let marked = timeout(limit, connection.ask(&[node.scripts.mark_life(&node.names)])).await;
+    let silent = || Trouble::unavailable(format!("the server did not answer within {limit:?}"));
+    match marked.map_err(|_| silent())??.pop() {
+        Some(Value::ServerError(error)) => Err(Trouble::of(&error)),
+        _ => Ok(()),
+    }
 }

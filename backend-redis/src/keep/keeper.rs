@@ -44,8 +44,8 @@ impl Servers {
                 Role::Commands => {
                     if node.is_cluster() {
                         self.forget_replaced(&address).await;
+                        node.runs.lock().insert(peer.id, hello.run);
                     }
-                    node.runs.lock().insert(peer.id, hello.run);
                     None
                 }
                 Role::Pushes => Some(&node.pushed as &dyn wire::Pushes),

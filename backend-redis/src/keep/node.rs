@@ -35,7 +35,7 @@ pub(crate) struct Node {
     pub(crate) inbox: Arc<Inbox>,
     pub(crate) pushed: Pushed,
     pub(crate) probes: AtomicU64,
-    /// The runs of the servers that are up, by server.
+    /// The runs of the servers that are up, by server, on a Cluster.
     pub(crate) runs: Mutex<HashMap<u32, String>>,
 }
 
@@ -49,7 +49,8 @@ impl Node {
         self.probes.fetch_add(1, Ordering::Relaxed) + 1
     }
 
-    /// The run of a server, and those of all that are up, with commas: two arguments as they are sent.
+    /// The run of a server of a Cluster, and those of all that are up, with commas: two arguments as they are sent. Elsewhere both
+    /// are empty: the mark of the server's life is on the server.
     pub(crate) fn runs(&self, peer: u32) -> Bytes {
         let runs = self.runs.lock();
         let this = runs.get(&peer).map_or("", String::as_str);

@@ -37,6 +37,7 @@ pub(crate) fn append(
     retention: Retention,
     publish: &str,
     also_to: Option<&str>,
+    is_cluster: bool,
 ) -> Packed {
     let message = &outgoing.message;
     let topic = &message.topic;
@@ -45,6 +46,8 @@ pub(crate) fn append(
     let mut all_keys: Vec<&[u8]> =
         [&keys.meta, &keys.log, &keys.values, &keys.order].map(|key| key.as_bytes()).into();
     all_keys.extend(id.as_deref().map(str::as_bytes));
+    let life = (!is_cluster).then(|| names.life());
+    all_keys.extend(life.as_deref().map(str::as_bytes));
     let history = retention.history;
     let label = |label: &Option<std::sync::Arc<str>>| label.as_deref().map_or(0, str::len);
     let size =
@@ -82,9 +85,17 @@ pub(crate) fn append(
 }
 
 /// The call that says where a log ends, and begins one where there is none.
-pub(crate) fn open(scripts: &Scripts, names: &Names, topic: &TopicName, retention: &Retention) -> Packed {
-    let keys = names.keys(topic);
-    let keys = [&keys.meta, &keys.log, &keys.values, &keys.order].map(|key| key.as_bytes());
+pub(crate) fn open(
+    scripts: &Scripts,
+    names: &Names,
+    topic: &TopicName,
+    retention: &Retention,
+    is_cluster: bool,
+) -> Packed {
+    let (keys, life) = (names.keys(topic), names.life());
+    let mut keys = vec![&keys.meta, &keys.log, &keys.values, &keys.order];
+    keys.extend((!is_cluster).then_some(&life));
+    let keys: Vec<_> = keys.into_iter().map(|key| key.as_bytes()).collect();
     let (epoch, keep) = (Epoch::random().value().to_string(), remembered(retention).to_string());
     scripts.open.call_with_runs(&keys, &[epoch.as_bytes(), keep.as_bytes()])
 }

@@ -23,16 +23,12 @@ if first then
   if at > oldest then
     floor = low - 1
   elseif latest > oldest then
-    while high - low > 1 do
-      local middle, when = split(redis.call('XRANGE', KEYS[2], text(math.floor((low + high) / 2)), '+', 'COUNT', 1)[1])
-      if when <= oldest then
-        low = middle
-      elseif middle < high then
-        high = middle
-      else
-        -- Nothing lies between.
-        break
-      end
+    -- Where there are holes the entry that follows an offset may be far behind it.
+    local bound = high
+    while bound - low > 1 do
+      local middle = math.floor((low + bound) / 2)
+      local found, when = split(redis.call('XRANGE', KEYS[2], text(middle), '+', 'COUNT', 1)[1])
+      if when <= oldest then low = found else bound, high = middle, found end
     end
     floor = high - 1
   end

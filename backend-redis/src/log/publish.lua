@@ -1,14 +1,21 @@
 -- Puts a message into the log of its topic, and gives it to everybody who is subscribed: one step.
--- KEYS  1 what is known of the log  2 the log  3 last values  4 their keys by offset  5 the message_id, where there is one
+-- KEYS  1 what is known of the log  2 the log  3 last values  4 their keys by offset  then the message_id, where there is one, and
+--       the mark of the server's life (life.lua), but on a Cluster
 -- ARGV  1 message  2 channel  3 PUBLISH or SPUBLISH  4 an epoch that no log has had  5 size  6 messages, 7 bytes, 8 ms to retain
 --       9 ms to remember the log  10 ms to remember the message_id  11 last values to retain; 0 for a message without a key
---       12 the message's key  13 a channel of all servers, or nothing  14 this run of the server  15 runs of all servers that are up
+--       12 the message's key  13 a channel of all servers, or nothing  14 on a Cluster: this run of the server  15 runs of all servers that are up
 local function text(number) return string.format('%.0f', number) end
 
-if KEYS[5] then
-  local first = redis.call('GET', KEYS[5])
+local run, mark, id = ARGV[14], nil, KEYS[5]
+if run == '' then
+  mark = KEYS[#KEYS]
+  if #KEYS == 5 then id = nil end
+end
+if id then
+  local first = redis.call('GET', id)
   if first then return {first, 1} end
 end
+if mark then run = redis.call('GET', mark) end
 
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
@@ -18,16 +25,19 @@ if not epoch then
   -- There was no log, or it was lost: nothing of it may pass for the new one.
   epoch, last, sum, till = ARGV[4], 0, 0, 0
   redis.call('DEL', KEYS[2], KEYS[3], KEYS[4])
-elseif held[4] ~= ARGV[14] and not string.find(ARGV[15], held[4], 1, true) then
+elseif held[4] ~= run and not string.find(ARGV[15], held[4], 1, true) then
   -- The server that wrote last is gone, perhaps with the end of the log: what nobody can know is a hole,
   -- twice as large as the core takes for one of unknown size (2^32), for the offsets that were lost count, too.
   last, till = last + 8589934592, 0
-  redis.call('DEL', KEYS[2])
 end
 
 local offset, ttl, values = last + 1, tonumber(ARGV[8]), tonumber(ARGV[11])
 local keyed = values > 0
 -- Whatever stands in the way is found before anything is written.
+if not run then
+  run = ARGV[4]
+  redis.call('SET', mark, run)
+end
 if keyed then
   redis.call('HEXISTS', KEYS[3], '')
   redis.call('ZCARD', KEYS[4])
@@ -65,7 +75,7 @@ end
 -- What is no longer written to goes by itself; that is not said anew with each message.
 local renew = till - now < ttl
 if renew then till = now + 2 * ttl end
-redis.call('HSET', KEYS[1], 'epoch', epoch, 'last', text(offset), 'sum', text(sum), 'run', ARGV[14],
+redis.call('HSET', KEYS[1], 'epoch', epoch, 'last', text(offset), 'sum', text(sum), 'run', run,
   'until', text(till), 'ttl', ARGV[8])
 if renew then
   redis.call('PEXPIRE', KEYS[2], text(2 * ttl))
@@ -75,7 +85,7 @@ if renew then
 end
 
 local position = epoch .. ':' .. text(offset)
-if KEYS[5] then redis.call('SET', KEYS[5], position, 'PX', ARGV[10]) end
+if id then redis.call('SET', id, position, 'PX', ARGV[10]) end
 redis.call(ARGV[3], ARGV[2], place .. ARGV[1])
 if ARGV[13] ~= '' then redis.call('PUBLISH', ARGV[13], place .. ARGV[1]) end
 return {position, 0}

@@ -2,7 +2,10 @@
 
 use bytes::Bytes;
 
-use crate::wire::{Packed, command};
+use crate::{
+    names::Names,
+    wire::{Packed, command},
+};
 
 /// A script.
 #[derive(Debug)]
@@ -18,6 +21,7 @@ pub(crate) struct Scripts {
     pub(crate) open: Script,
     pub(crate) history: Script,
     pub(crate) latest: Script,
+    life: Script,
 }
 
 impl Scripts {
@@ -27,12 +31,18 @@ impl Scripts {
             open: Script::new(include_str!("open.lua")),
             history: Script::new(include_str!("history.lua")),
             latest: Script::new(include_str!("latest.lua")),
+            life: Script::new(include_str!("life.lua")),
         }
     }
 
     /// The commands that make the scripts known to a server.
     pub(crate) fn load(&self) -> Vec<Bytes> {
-        [&self.publish, &self.open, &self.history, &self.latest].map(Script::load).into()
+        [&self.publish, &self.open, &self.history, &self.latest, &self.life].map(Script::load).into()
+    }
+
+    /// The command that marks a database with the life that its server is in.
+    pub(crate) fn mark_life(&self, names: &Names) -> Bytes {
+        self.life.pack(&[names.life().as_bytes()], &[], &[])
     }
 }
 
@@ -50,7 +60,7 @@ impl Script {
         self.pack(keys, arguments, &[]).into()
     }
 
-    /// A call whose last arguments are the runs of the servers that are up when it is sent.
+    /// A call whose last arguments are the runs of the servers that are up when it is sent; both are empty but on a Cluster.
     pub(crate) fn call_with_runs<'a>(&self, keys: &[&'a [u8]], arguments: &[&'a [u8]]) -> Packed {
         Packed::without_runs(self.pack(keys, arguments, &[b"", b""]))
     }

@@ -24,6 +24,9 @@ pub const PASSWORD: &str = "open sesame";
 /// Which server.
 pub trait Kind: Send + Sync + 'static {
     const PROGRAM: Program;
+
+    /// Rounds of faults that are quick, and of slow ones: what differs from server to server needs no hundred to show.
+    const ROUNDS: (usize, usize);
 }
 
 pub struct Redis;
@@ -31,10 +34,12 @@ pub struct Valkey;
 
 impl Kind for Redis {
     const PROGRAM: Program = Program::Redis;
+    const ROUNDS: (usize, usize) = (100, 3);
 }
 
 impl Kind for Valkey {
     const PROGRAM: Program = Program::Valkey;
+    const ROUNDS: (usize, usize) = (10, 1);
 }
 
 /// A server behind a proxy.

@@ -75,17 +75,16 @@ impl Bare for Redis {
     async fn logged(&self, seconds: u32, ours: f64) -> anyhow::Result<f64> {
         let mut connection = self.client()?.get_multiplexed_async_connection().await?;
         let hash: String = redis::cmd("SCRIPT").arg("LOAD").arg(SCRIPT).query_async(&mut connection).await?;
-        let info: String = redis::cmd("INFO").arg("server").query_async(&mut connection).await?;
-        let run = info.lines().find_map(|line| line.strip_prefix("run_id:")).unwrap_or_default().trim();
-        let keys = ["meta", "log", "values", "order"].map(|kind| format!("fanfare:{kind}:{{logged.peer}}"));
+        let mut keys: Vec<_> =
+            ["meta", "log", "values", "order"].map(|kind| format!("fanfare:{kind}:{{logged.peer}}")).into();
+        keys.push("fanfare:life".to_owned());
         let (message, channel) = ("x".repeat(SIZE + ENVELOPE), "fanfare:db0:topic:{logged.peer}");
-        let all = format!("{run},");
         let count = ((ours * f64::from(seconds)) as u64).max(10_000).to_string();
         let mut command = Command::new("taskset");
         command.args(["-c", "0", "redis-benchmark", "-p", &self.0.port().to_string(), "-c", "1"]);
-        command.args(["-P", &TASKS.to_string(), "-n", &count, "--csv", "EVALSHA", &hash, "4"]).args(&keys);
+        command.args(["-P", &TASKS.to_string(), "-n", &count, "--csv", "EVALSHA", &hash, "5"]).args(&keys);
         command.args([&message, channel, "PUBLISH", "281474976710655", "128", "1000", "4194304", "3600000"]);
-        command.args(["86400000", "120000", "0", "", "", run, &all]);
+        command.args(["86400000", "120000", "0", "", "", "", ""]);
         let output = command.output().await?;
         let text = String::from_utf8_lossy(&output.stdout);
         let line = text.lines().last().unwrap_or_default();

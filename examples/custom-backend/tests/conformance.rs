@@ -73,7 +73,9 @@ impl Harness for Cluster {
 
     fn exceptions() -> Vec<Exception> {
         let interests = "what a node wants is known to the node alone";
-        Exception::all_that_need(Needs::InterestLoss, interests).collect()
+        let whole = "the journal is lost as a whole, or not at all";
+        let interests = Exception::all_that_need(Needs::InterestLoss, interests);
+        interests.chain(Exception::all_that_need(Needs::EndLoss, whole)).collect()
     }
 }
 

@@ -33,6 +33,8 @@ pub enum Needs {
     InterestLoss,
     /// [`lose_log`](super::Harness::lose_log).
     LogLoss,
+    /// [`lose_end`](super::Harness::lose_end).
+    EndLoss,
     /// [`garble`](super::Harness::garble).
     Garbage,
     /// [`misconfigured`](super::Harness::misconfigured) and [`unreachable`](super::Harness::unreachable).
@@ -130,6 +132,7 @@ macro_rules! __backend_cases {
             ("history", history_of_nothing_is_empty, Node, "A topic that was never written to can be read.")
             ("floor", floor_and_last_frame_what_is_retained, Node, "A page says what is retained.")
             ("floor", floor_of_an_emptied_log_is_its_end, Node, "A log whose messages have expired keeps its epoch and its offsets.")
+            ("holes", holes_leave_what_was_before_them, EndLoss, "What a log retained before it lost its end is still read, and the hole shows.")
             ("prev", prev_is_the_message_before, Nodes, "Each message names its predecessor, in the history and on its way.")
             ("retention", retention_by_messages, Node, "A log holds as many messages as was said.")
             ("retention", retention_by_bytes, Node, "A log holds about as many bytes as was said, and always its newest message.")
@@ -139,6 +142,7 @@ macro_rules! __backend_cases {
             ("epoch", epoch_changes_when_a_log_is_lost, LogLoss, "A log that begins anew is another one.")
 
             ("state", state_tells_of_an_outage, Interruption, "A node is told that its backend is gone, and that it is back.")
+            ("state", state_leaves_nothing_from_before, Interruption, "What had arrived before an outage is not given after it, not even where giving it had begun.")
             ("reconnect", reconnect_hears_everything_again, Interruption, "After an outage every topic and pattern is heard as before.")
             ("reconnect", reconnect_forgets_what_was_given_up, Interruption, "What was given up during an outage is not wanted afterwards.")
             ("late-renewal", late_renewal_is_told, InterestLoss, "What arrives no more for a while is told to be lost, and is heard again.")
@@ -158,6 +162,7 @@ macro_rules! __backend_cases {
             ("law", law_logged_topics_survive_outages, Interruption, "Whole nodes: every accepted message of a logged topic is delivered after an outage.")
             ("law", law_ephemeral_topics_tell_of_outages, Interruption, "Whole nodes: what an outage took from an ephemeral topic is told as a gap.")
             ("law", law_outages_come_in_rows, Interruption, "Whole nodes: many outages during publishing, and nothing is lost untold.")
+            ("law", law_recovery_tells_of_a_hole_at_its_place, EndLoss, "Whole nodes: who recovers across a hole gets what is before it, a gap, and what is behind it.")
             ("law", law_a_lost_log_is_told, LogLoss, "Whole nodes: subscribers of a log that was lost are told, and go on with the next.")
         }
     };

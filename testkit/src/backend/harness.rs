@@ -51,6 +51,14 @@ pub trait Harness: Send + Sync + 'static {
         panic!("this harness cannot lose {topic}: name the cases that need it as exceptions, with a reason");
     }
 
+    /// Loses the end of a topic's log, as a server does that comes back with an older state: what was retained before stays, and
+    /// nobody knows how much was lost.
+    async fn lose_end(&self, topic: &TopicName) {
+        panic!(
+            "this harness cannot lose the end of {topic}: name the cases that need it as exceptions, with a reason"
+        );
+    }
+
     /// Sends bytes that are no message of Fanfare's to all who want a topic, as a stranger on the server can.
     async fn garble(&self, topic: &TopicName) {
         panic!(

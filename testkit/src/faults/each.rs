@@ -5,20 +5,16 @@
 use std::time::Duration;
 
 use fanfare_core::backend::BackendState;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::{
     NOTICED, PATIENCE, Setup, World,
-    site::{end, world},
+    site::{back, end, world},
 };
 use crate::{
     SharedBackend,
     proxy::{ChaosProxy, Direction},
 };
-
-/// How often what is quick is done, and what is slow.
-const MANY: usize = 100;
-const SOME: usize = 3;
 
 /// Between two faults everything works.
 const CALM: Duration = Duration::from_millis(300);
@@ -27,12 +23,12 @@ const CALM: Duration = Duration::from_millis(300);
 pub async fn restart<S: Setup>() {
     let Some(mut setup) = S::start().await else { return };
     let world = world(&setup).await;
-    for _ in 0..SOME {
+    for _ in 0..S::SOME {
         sleep(CALM).await;
         setup.site_mut().server.stop().await.expect("a signal");
         world.noticed("restart").await;
         setup.site_mut().server.restart().await.expect("a server");
-        world.back("restart").await;
+        back(&setup, &world, "restart").await;
         world.check().await;
     }
     end(&setup, world, "restart").await;
@@ -42,12 +38,12 @@ pub async fn restart<S: Setup>() {
 pub async fn kill_9<S: Setup>() {
     let Some(mut setup) = S::start().await else { return };
     let world = world(&setup).await;
-    for _ in 0..SOME {
+    for _ in 0..S::SOME {
         sleep(CALM).await;
         setup.site_mut().server.kill();
         world.noticed("kill -9").await;
         setup.site_mut().server.restart().await.expect("a server");
-        world.back("kill -9").await;
+        back(&setup, &world, "kill -9").await;
         world.check().await;
     }
     end(&setup, world, "kill -9").await;
@@ -57,12 +53,12 @@ pub async fn kill_9<S: Setup>() {
 pub async fn blackhole_for_15_s<S: Setup>() {
     let Some(setup) = S::start().await else { return };
     let world = world(&setup).await;
-    for _ in 0..SOME {
+    for _ in 0..S::SOME {
         sleep(CALM).await;
         setup.site().proxy.blackhole();
         tokio::join!(world.noticed("blackhole"), sleep(Duration::from_secs(15)));
         setup.site().proxy.heal();
-        world.back("blackhole").await;
+        back(&setup, &world, "blackhole").await;
         world.check().await;
     }
     end(&setup, world, "blackhole").await;
@@ -72,13 +68,13 @@ pub async fn blackhole_for_15_s<S: Setup>() {
 pub async fn refused_for_10_s<S: Setup>() {
     let Some(setup) = S::start().await else { return };
     let world = world(&setup).await;
-    for _ in 0..SOME {
+    for _ in 0..S::SOME {
         sleep(CALM).await;
         setup.site().proxy.refuse();
         world.noticed("refuse").await;
         sleep(Duration::from_secs(10)).await;
         setup.site().proxy.heal();
-        world.back("refuse").await;
+        back(&setup, &world, "refuse").await;
         world.check().await;
     }
     end(&setup, world, "refuse").await;
@@ -89,7 +85,7 @@ pub async fn latency_of_500_ms<S: Setup>() {
     let Some(setup) = S::start().await else { return };
     let world = world(&setup).await;
     let proxy = &setup.site().proxy;
-    for _ in 0..SOME {
+    for _ in 0..S::SOME {
         proxy.latency(Duration::from_millis(500));
         sleep(Duration::from_secs(6)).await;
         assert_eq!(*world.listener.backend_state().borrow(), BackendState::Up, "slow is not gone");
@@ -105,18 +101,22 @@ pub async fn latency_of_500_ms<S: Setup>() {
     end(&setup, world, "latency").await;
 }
 
-/// All connections are reset again and again, sometimes before all is settled.
+/// All connections are reset again and again: each fifth time two seconds after the last, when all is settled, else at once.
 pub async fn reset<S: Setup>() {
     let Some(setup) = S::start().await else { return };
     let world = world(&setup).await;
-    for round in 0..MANY {
-        sleep(Duration::from_millis(fastrand::u64(0..100))).await;
+    let mut last = Instant::now();
+    for round in 0..S::MANY {
+        if round % 5 == 0 {
+            sleep_until(last + Duration::from_secs(2)).await;
+        } else {
+            sleep(Duration::from_millis(fastrand::u64(0..100))).await;
+        }
+        last = Instant::now();
         setup.site().proxy.reset();
         World::until_state(&world.listener, BackendState::Down).await;
-        World::until_state(&world.listener, BackendState::Up).await;
-        if round % 10 == 0 {
-            world.check().await;
-        }
+        back(&setup, &world, "reset").await;
+        world.check().await;
     }
     end(&setup, world, "reset").await;
 }
@@ -125,15 +125,12 @@ pub async fn reset<S: Setup>() {
 pub async fn kicked<S: Setup>() {
     let Some(setup) = S::start().await else { return };
     let world = world(&setup).await;
-    for round in 0..MANY {
+    for _ in 0..S::MANY {
         sleep(Duration::from_millis(fastrand::u64(0..100))).await;
         setup.kick().await;
         World::until_state(&world.listener, BackendState::Down).await;
-        World::until_state(&world.listener, BackendState::Up).await;
-        World::until_state(&world.publisher, BackendState::Up).await;
-        if round % 10 == 0 {
-            world.check().await;
-        }
+        back(&setup, &world, "kick").await;
+        world.check().await;
     }
     end(&setup, world, "kick").await;
 }
@@ -146,7 +143,7 @@ pub async fn slow_reader<S: Setup>() {
     let other = ChaosProxy::start(site.server.addr()).await.expect("a proxy");
     let backend = |proxy: &ChaosProxy| SharedBackend::new(setup.backend_at(proxy.addr()));
     let world = World::start(backend(&other), backend(&site.proxy)).await;
-    for _ in 0..SOME {
+    for _ in 0..S::SOME {
         sleep(CALM).await;
         site.proxy.half_open(Direction::ToClient);
         let flood = async { while setup.flood(1).await {} };
@@ -154,7 +151,7 @@ pub async fn slow_reader<S: Setup>() {
         let noticed = World::until_state(&world.listener, BackendState::Down).await;
         assert!(noticed < NOTICED, "{noticed:?}");
         site.proxy.heal();
-        world.back("slow reader").await;
+        back(&setup, &world, "slow reader").await;
         world.check().await;
     }
     world.end("slow reader").await;

@@ -10,6 +10,7 @@
 
 mod apart;
 mod books;
+mod clock;
 pub mod each;
 mod impostor;
 mod lone;
@@ -34,7 +35,8 @@ pub const EPHEMERAL: &str = "ephemeral.t";
 /// A fault must be noticed within this time.
 pub const NOTICED: Duration = Duration::from_secs(10);
 
-/// A node should be back within this time after the end of a fault. It is told as measured, and held with room for a busy machine.
+/// A node has to be back within this time after the end of a fault, later than a [bare client](Setup::bare_client) is. Time in which the test's
+/// own program had no turn does not count.
 pub const BACK: Duration = Duration::from_secs(1);
 
 /// Nothing takes this long unless it hangs.

@@ -3,13 +3,13 @@
 use std::{net::SocketAddr, sync::Arc, time::Instant};
 
 use async_trait::async_trait;
-use fanfare_core::backend::Backend;
+use fanfare_core::backend::{Backend, BackendState};
 use tokio::{
     runtime::Handle,
     time::{Duration, sleep, timeout},
 };
 
-use super::{PATIENCE, World};
+use super::{BACK, PATIENCE, World, clock::awake};
 use crate::{
     SharedBackend,
     proxy::ChaosProxy,
@@ -19,6 +19,9 @@ use crate::{
 /// What a process of tests may hold at most: with every outage of a suite behind it, a few buffers that were meant to be bounded and are
 /// not would be beyond it.
 const MEMORY: u64 = 512 << 20;
+
+/// What [`BACK`] is where no bare client shows how busy the machine is.
+const BACK_WITHOUT_CONTROL: Duration = Duration::from_secs(4);
 
 /// What the faults need of a backend's author.
 #[async_trait]
@@ -37,6 +40,18 @@ pub trait Setup: Send + Sync + Sized + 'static {
 
     /// A backend whose server is the one at this address, which is a proxy's.
     fn backend_at(&self, server: SocketAddr) -> Arc<dyn Backend>;
+
+    /// How many rounds there are of what is quick, and of what is slow.
+    const MANY: usize = 100;
+
+    /// See [`MANY`](Self::MANY).
+    const SOME: usize = 3;
+
+    /// Connects to the server through the proxy as often as it takes, without any pause to speak of, and is answered: what nothing that
+    /// connects by itself can be quicker than. False where there is no such client: then nodes have four seconds.
+    async fn bare_client(&self) -> bool {
+        false
+    }
 
     /// Ends the connections on which messages arrive, by the server's own means, and leaves the server alone.
     async fn kick(&self);
@@ -101,6 +116,18 @@ impl Site {
 pub(super) async fn world(setup: &impl Setup) -> World {
     let backend = || SharedBackend::new(setup.backend_at(setup.site().proxy.addr()));
     World::start(backend(), backend()).await
+}
+
+/// The fault has ended: both brokers are back in time.
+pub(super) async fn back(setup: &impl Setup, world: &World, fault: &str) {
+    let control = async {
+        let began = Instant::now();
+        setup.bare_client().await.then(|| began.elapsed())
+    };
+    let ((_, took), control) = tokio::join!(awake(world.until_both(BackendState::Up)), control);
+    eprintln!("{fault}: back after {took:?}, a bare client after {control:?}");
+    let limit = control.map_or(BACK_WITHOUT_CONTROL, |control| control + BACK);
+    assert!(took < limit, "{fault}: back after {took:?}, and a bare client after {control:?}");
 }
 
 /// The end leaves nothing behind.

@@ -114,6 +114,12 @@ impl Arrivals for Twist {
                 self.to.deliver(other).await;
             }
         }
+        if self.fault == Fault::GivesWhatHadBegun {
+            let to = self.to.clone();
+            // Dropped, it goes on.
+            let _ = tokio::spawn(async move { to.deliver(incoming).await }).await;
+            return;
+        }
         if self.fault == Fault::DeliversConcurrently {
             let to = self.to.clone();
             tokio::spawn(async move { to.deliver(incoming).await });

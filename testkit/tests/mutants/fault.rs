@@ -78,4 +78,7 @@ pub(crate) enum Fault {
     ControlForAll,
     ShortControl,
     HidesHoles,
+    ForgetsWhatIsBeforeHoles,
+    CoversHoles,
+    GivesWhatHadBegun,
 }

@@ -7,7 +7,7 @@ use std::sync::{
 
 use async_trait::async_trait;
 use fanfare_core::{
-    backend::{Backend, BackendError, BackendErrorKind, memory::MemoryHub},
+    backend::{Backend, BackendError, BackendErrorKind, Capabilities, memory::MemoryHub},
     topic::TopicName,
 };
 use fanfare_testkit::backend::{Clock, Harness, SECRET};
@@ -85,6 +85,10 @@ impl Harness for Twisted {
 
     async fn lose_log(&self, topic: &TopicName) {
         self.hub.forget(topic);
+    }
+
+    async fn lose_end(&self, topic: &TopicName) {
+        self.hub.skip(topic, 2 * Capabilities::UNCOUNTABLE);
     }
 
     fn misconfigured(&self) -> Vec<(&'static str, Arc<dyn Backend>)> {

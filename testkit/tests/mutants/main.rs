@@ -127,6 +127,9 @@ mutants! {
     control_for_all: ControlForAll => control_reaches_the_one_that_is_named;
     short_control: ShortControl => control_frames_may_be_large;
 
+    forgets_what_is_before_holes: ForgetsWhatIsBeforeHoles => holes_leave_what_was_before_them, law_recovery_tells_of_a_hole_at_its_place;
+    covers_holes: CoversHoles => holes_leave_what_was_before_them;
+    gives_what_had_begun: GivesWhatHadBegun => state_leaves_nothing_from_before;
     hides_holes: HidesHoles => law_recovery_beyond_the_log_is_a_gap;
 }
 

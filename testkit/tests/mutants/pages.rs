@@ -33,9 +33,33 @@ pub(crate) fn twist(fault: Fault, mut page: Page, query: HistoryQuery) -> Result
                 *first = Arc::new(Message::logged(first.parts().clone(), LogPlace { prev: 0, ..place }));
             }
         }
+        Fault::ForgetsWhatIsBeforeHoles => {
+            if let Some(at) = first_behind_hole(&page) {
+                page.floor = page.messages[at].place().map_or(0, |place| place.prev);
+                page.messages.drain(..at);
+            }
+        }
+        Fault::CoversHoles => {
+            if let Some(at) = first_behind_hole(&page)
+                && let (Some(before), Some(place)) =
+                    (page.messages[at - 1].position(), page.messages[at].place())
+            {
+                let parts = page.messages[at].parts().clone();
+                page.messages[at] =
+                    Arc::new(Message::logged(parts, LogPlace { prev: before.offset, ..place }));
+            }
+        }
         _ => {}
     }
     Ok(page)
+}
+
+/// The first message that does not follow the one before it.
+fn first_behind_hole(page: &Page) -> Option<usize> {
+    let follows = |pair: &[Arc<Message>]| {
+        pair[1].place().map(|place| place.prev) == pair[0].position().map(|position| position.offset)
+    };
+    page.messages.windows(2).position(|pair| !follows(pair)).map(|at| at + 1)
 }
 
 fn change(page: &mut Page, change: impl Fn(&mut MessageParts, &mut LogPlace)) {

@@ -42,6 +42,34 @@ pub(in crate::backend) async fn state_tells_of_an_outage(cluster: Cluster) {
     }
 }
 
+pub(in crate::backend) async fn state_leaves_nothing_from_before(cluster: Cluster) {
+    let [publisher, listener] = cluster.nodes().await;
+    let nodes = [&publisher, &listener];
+    let subjects = Subject::both("t");
+    listener.record.shut();
+    for subject in &subjects {
+        listener.subscribe(subject).await;
+        for n in 1..=3 {
+            publisher.say(subject, n.to_string()).await;
+        }
+    }
+    listener.until("a message of each topic has to be given", |_| listener.record.waiting() >= 2).await;
+    interrupt(&cluster, &nodes).await;
+    restore(&cluster, &nodes).await;
+    listener.record.open();
+    for subject in &subjects {
+        listener.subscribe(subject).await;
+        publisher.say(subject, "after").await;
+        listener
+            .until("what is new has to arrive", |seen| {
+                seen.texts(&subject.name).contains(&"after".to_owned())
+            })
+            .await;
+        let texts = listener.record.seen(|seen| seen.texts(&subject.name));
+        assert_eq!(texts, ["after"], "what came before the outage was to be dropped");
+    }
+}
+
 pub(in crate::backend) async fn reconnect_hears_everything_again(cluster: Cluster) {
     let [publisher, listener] = cluster.nodes().await;
     let nodes = [&publisher, &listener];

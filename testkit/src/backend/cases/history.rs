@@ -183,6 +183,32 @@ pub(in crate::backend) async fn floor_of_an_emptied_log_is_its_end(cluster: Clus
     assert!(next > last, "{next} follows {last}");
 }
 
+pub(in crate::backend) async fn holes_leave_what_was_before_them(cluster: Cluster) {
+    let [node, other] = cluster.nodes().await;
+    let subject = Subject::logged("logged.t");
+    node.subscribe(&subject).await;
+    let before = node.count(&subject, 1..=3).await;
+    cluster.harness.lose_end(&subject.name).await;
+    let after = node.count(&subject, 4..=5).await;
+    let (last, next) = (before[2], after[0]);
+    assert_eq!(last.epoch, next.epoch, "the log goes on");
+    let shows = |prev: &[u64]| {
+        assert_eq!(prev.len(), 5);
+        assert!(last.offset < prev[3] && prev[3] < next.offset, "a hole between {last} and {next}: {prev:?}");
+        assert_eq!(prev[4], next.offset);
+    };
+    for node in [&node, &other] {
+        let page = node.read_all(&subject).await;
+        assert_eq!(texts(&page), numbers(1..=5), "what was retained before is lost");
+        assert!(page.floor < before[0].offset, "{page:?}");
+        let places = page.messages.iter().filter_map(|message| message.place());
+        shows(&places.map(|place| place.prev).collect::<Vec<_>>());
+    }
+    node.hears(&subject, &numbers(1..=5)).await;
+    let heard = node.heard(&subject);
+    shows(&heard.iter().filter_map(|incoming| incoming.log).map(|place| place.prev).collect::<Vec<_>>());
+}
+
 pub(in crate::backend) async fn prev_is_the_message_before(cluster: Cluster) {
     let [one, two, listener] = cluster.nodes().await;
     let [subject, other] = ["logged.t", "logged.u"].map(Subject::logged);

@@ -10,6 +10,7 @@ use crate::backend::{
     Cluster,
     node::numbers,
     reader::{Got, Reader},
+    subject::name,
 };
 
 /// Publishes numbers, each of which has to be accepted.
@@ -110,6 +111,37 @@ pub(in crate::backend) async fn law_recovery_beyond_the_log_is_a_gap(cluster: Cl
     let Some(Got::Gap(gap)) = reader.got.first() else { panic!("no gap first: {:?}", reader.got) };
     assert_eq!(gap.reason, GapReason::Epoch);
     reader.check_order();
+}
+
+pub(in crate::backend) async fn law_recovery_tells_of_a_hole_at_its_place(cluster: Cluster) {
+    let brokers = cluster.brokers().await;
+    let (here, there) = (&brokers[0], &brokers[brokers.len() - 1]);
+    let mut live = Reader::subscribe(here, "logged.t", cluster.patience).await;
+    let positions = publish(here, "logged.t", 1..=3).await;
+    let name = name("logged.t");
+    cluster.harness.lose_end(&name).await;
+    publish(there, "logged.t", 4..=5).await;
+    live.until_text("5").await;
+    let gap = |reader: &Reader, first: u64| {
+        assert_eq!(reader.texts(), numbers(first..=5));
+        let at = reader.got.iter().position(|got| matches!(got, Got::Gap(_)));
+        let before = at.and_then(|at| reader.got[..at].last()).and_then(Got::text);
+        assert_eq!((before, reader.gaps().len()), (Some("3"), 1), "{:?}", reader.got);
+    };
+    gap(&live, 1);
+    for broker in [here, there] {
+        let mut reader =
+            Reader::starting(broker, "logged.t", Start::After(positions[0]), cluster.patience).await;
+        assert_eq!(reader.recovered(), Some(false));
+        reader.until("live", |got| got.contains(&Got::Live)).await;
+        gap(&reader, 2);
+        let mut reader = Reader::starting(broker, "logged.t", Start::Last(2), cluster.patience).await;
+        reader.until("live", |got| got.contains(&Got::Live)).await;
+        assert_eq!(
+            (reader.texts(), reader.gaps().len()),
+            (numbers(4..=5).iter().map(String::as_str).collect(), 0)
+        );
+    }
 }
 
 pub(in crate::backend) async fn law_subscribers_begin_where_they_want(cluster: Cluster) {
