@@ -13,10 +13,13 @@ pub(crate) struct Asked(Mutex<Open>);
 
 #[derive(Default)]
 struct Open {
-    calls: Option<Box<Vec<(CallId, Arc<Gathering>)>>>,
+    calls: Option<Box<Calls>>,
     /// The connection has ended: it is asked nothing more.
     is_closed: bool,
 }
+
+/// Each, and where its answer belongs.
+type Calls = Vec<(CallId, Arc<Gathering>)>;
 
 impl Asked {
     /// Notes a call before it is sent. False when as many are open as may be, or the connection has ended.
@@ -59,7 +62,7 @@ impl Asked {
 
     /// How many calls are open.
     #[cfg(test)]
-    pub(super) fn len(&self) -> usize {
+    fn len(&self) -> usize {
         self.0.lock().calls.as_ref().map_or(0, |calls| calls.len())
     }
 
@@ -72,5 +75,32 @@ impl Asked {
             open.calls = None;
         }
         Some(gathering)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_left_of_what_is_over() {
+        let asked = Asked::default();
+        let gathering = Arc::new(Gathering::new(4, 1000));
+        let (client, id) = (ClientId::random(), CallId::new);
+        for number in 0..3 {
+            assert!(asked.begin(id(number), &gathering, 3));
+        }
+        assert!(!asked.begin(id(3), &gathering, 3), "as many as may be");
+        assert!(asked.answer(client, id(1), Ok("yes".into())));
+        assert!(!asked.answer(client, id(1), Ok("again".into())));
+        asked.forget(id(0));
+        assert_eq!(asked.len(), 1);
+        asked.close();
+        asked.close();
+        assert_eq!(asked.len(), 0);
+        assert!(asked.0.lock().calls.is_none(), "no memory either");
+        assert!(!asked.begin(id(4), &gathering, 3), "it has ended");
+        assert_eq!(gathering.take(), [(client, Ok("yes".into()))]);
+        assert_eq!(Arc::strong_count(&gathering), 1);
     }
 }
