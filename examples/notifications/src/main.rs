@@ -38,7 +38,13 @@ struct Args {
     #[arg(long, default_value = "127.0.0.1:3000")]
     listen: SocketAddr,
     /// What carries messages between processes, and keeps them: memory: for one process, or redis://HOST:PORT and the like.
-    #[arg(long, value_name = "URL", default_value = "memory:", env = "FANFARE_BACKEND", hide_env_values = true)]
+    #[arg(
+        long,
+        value_name = "URL",
+        default_value = "memory:",
+        env = "FANFARE_BACKEND",
+        hide_env_values = true
+    )]
     backend: String,
     /// How often everybody is told how many are connected: seconds.
     #[arg(long, default_value_t = 60)]

@@ -210,7 +210,10 @@ async fn what_is_for_the_reader_itself_comes_in_v1_and_nowhere_else() {
         for reader in [&mut several, &mut one, &mut none] {
             let event = reader.next().await;
             let frame: Value = serde_json::from_str(&event.data).unwrap();
-            assert_eq!((&*event.name, &frame["topic"], &frame["event"]), ("message", &json!("$all"), &json!("note")));
+            assert_eq!(
+                (&*event.name, &frame["topic"], &frame["event"]),
+                ("message", &json!("$all"), &json!("note"))
+            );
         }
         assert_eq!(several.parser.last_event_id, before, "no cursor is moved by it");
         publish(&app, "b", "after").await;
