@@ -5,6 +5,10 @@
 struct BehindNginx;
 
 #[cfg(doctest)]
+#[doc = include_str!("../docs/coming-from-socket-io.md")]
+struct ComingFromSocketIo;
+
+#[cfg(doctest)]
 #[doc = include_str!("../docs/scaling-out.md")]
 struct ScalingOut;
 
