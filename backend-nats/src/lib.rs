@@ -1,4 +1,93 @@
 //! Fanfare's NATS backend: what is published on one process is delivered on all, and logs outlive processes.
+//!
+//! ```no_run
+//! use fanfare_core::{Broker, policy::Open, topic::TopicConfig};
+//! use fanfare_nats::NatsBackend;
+//!
+//! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let broker = Broker::builder()
+//!     .policy(Open)
+//!     .topic("chat.*", TopicConfig::new().history(50))
+//!     .backend(NatsBackend::builder("nats://app:password@localhost:4222").prefix("myapp").build()?)
+//!     .start()
+//!     .await?;
+//!
+//! let mut room = broker.subscribe("chat.lobby").await?;
+//! broker.publish("chat.lobby", "hello, wherever you are").await?;
+//! let delivery = room.recv().await;
+//! # drop(delivery); Ok(()) }
+//! ```
+//!
+//! nats-server 2.9 or newer. Before 2.11 each read of a log makes a short-lived consumer, from then on it is one direct read.
+//!
+//! # URLs
+//!
+//! | URL | server |
+//! | --- | --- |
+//! | `nats://user:password@host:4222` | one server; login and port may be left out |
+//! | `nats://token@host` | a login by token |
+//! | `nats://host1,host2:4223` | several of a cluster; others that they tell of are used, too |
+//! | `tls://..`, `nats+tls://..` | TLS (feature `tls`), which is also spoken where a server asks for it |
+//! | `nats://host?creds=/run/app.creds` | a JWT with its key; `?nkey=SU..` is an nkey, `?token=..` a token |
+//!
+//! What is secret in a URL is percent-encoded. No log, error or `Debug` shows it.
+//!
+//! # What NATS holds
+//!
+//! `PREFIX` is `fanfare` unless set; a topic's name is a part of a subject as it is.
+//!
+//! | name | what | until |
+//! | --- | --- | --- |
+//! | `PREFIX.m.t.TOPIC` | subject: messages; `PREFIX.m.s.TOPIC` for topics that begin with `$` | |
+//! | `PREFIX.n.NODE`, `PREFIX.n.all` | subjects: what nodes tell each other | |
+//! | `PREFIX-log-EPOCH` | stream of `PREFIX.l.>`, which publishes again to `PREFIX.m.>`: the logs of all topics | thrice the longest ttl, 10 minutes at the least |
+//! | `PREFIX-values` | stream of `PREFIX.v.>`: the last value of each key | 30 days |
+//!
+//! Both streams are made when the first logged topic is used. The limits of the first, `max_msgs_per_subject`, `max_age` and
+//! `duplicate_window`, are those of the topic that needs most, and are raised when one comes that needs more; what another topic
+//! retains is said with each message, and kept to by who reads. With [`Streams::Checked`] an operator makes them:
+//!
+//! ```text
+//! nats stream add myapp-log --subjects 'PREFIX.l.>' --republish-source 'PREFIX.l.>' --republish-destination 'PREFIX.m.>' \
+//!     --allow-direct --retention limits --discard old --storage file --replicas 3 \
+//!     --max-msgs-per-subject 16384 --max-age 3h --dupe-window 2m
+//! nats stream add PREFIX-values --subjects 'PREFIX.v.>' --allow-direct --max-msgs-per-subject 1 --max-age 30d
+//! ```
+//!
+//! An offset is a sequence number of the stream, so that offsets of a topic grow and are not consecutive. The epoch of all logs is the
+//! identity of the stream. A node has one connection, however many clients it serves.
+//!
+//! # When NATS is away
+//!
+//! - It is noticed within 10 s, also where nothing but silence says so: a server that says nothing for
+//!   [`answer_within`](NatsBuilder::answer_within) when asked is given up.
+//! - Subscribers of the same process go on getting what is published to ephemeral topics. Publishing to a logged
+//!   topic fails at once, and says so; with [`publish_buffer`](NatsBuilder::publish_buffer) both wait for the server.
+//! - A publish that was under way fails with `OutcomeUnknown`: publish it again with the same `message_id`, and it is stored once.
+//! - New connections are tried without end, with full jitter, at most 0.8 s apart (5 s after a minute), at all servers that are known: a
+//!   node is back within a second. A login that is refused is tried again more slowly; a credentials file is read anew each time.
+//! - Back again, each node reads once what each logged topic missed, not once for each client. Subscribers of ephemeral
+//!   topics are told of a gap.
+//!
+//! # When NATS loses something
+//!
+//! A stream that is deleted, or gone with the server's disk, is made anew under another name, and its logs are others: every
+//! subscriber is told of a gap. So it is with one that comes back with fewer messages than it had acknowledged, as one in memory does
+//! after a restart: as soon as a node that knows of an offset beyond its end meets it, the stream is replaced, with all logs in it. What knows of
+//! no such offset cannot see the loss: with [`Storage::Memory`] on several servers, or a file system that loses what was written, use
+//! replicas.
+//!
+//! # What it does not do
+//!
+//! - In a cluster of servers an interest spreads to the other servers by itself, within moments after `subscribe` was answered.
+//!   Ephemeral messages that are published on another server in these moments do not arrive. Logged ones do.
+//! - Message ids are remembered by the stream. After a restart it knows those of the messages that it still holds.
+//!
+//! # Permissions
+//!
+//! A user needs to publish and subscribe to `PREFIX.>`, to subscribe to `_INBOX.>`, and for logged topics to publish to
+//! `$JS.API.>` (or of it: `STREAM.NAMES`, and `STREAM.INFO`, `STREAM.CREATE`, `STREAM.UPDATE`, `STREAM.DELETE`, `STREAM.PURGE`, `STREAM.MSG.GET`,
+//! `DIRECT.GET`, `CONSUMER.CREATE`, `CONSUMER.DELETE` and `CONSUMER.MSG.NEXT` for its streams).
 #![forbid(unsafe_code)]
 
 mod backend;

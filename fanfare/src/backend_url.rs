@@ -19,6 +19,8 @@ const QUOTED: usize = 24;
 /// | `redis+sentinel://host:26379,host:26379/mymaster` | the master that Sentinels name | `redis` |
 /// | `redis-cluster://host:6379,host:6379` | a Cluster | `redis` |
 /// | `redis+unix:///run/redis.sock?db=0` | a server on this machine | `redis` |
+/// | `nats://user:password@host:4222,host:4222` | a NATS server, or several of a cluster | `nats` |
+/// | `tls://..` | the same with TLS | `nats` |
 ///
 /// `valkey` may stand for `redis` in each. Blanks and other characters that have a meaning in URLs are percent-encoded.
 pub trait BackendFromUrl: Sized {
@@ -51,7 +53,7 @@ pub enum BackendUrlError {
     NoScheme,
     /// No backend has this scheme.
     #[error(
-        "no backend has the scheme {0}://: there are memory:, redis://, rediss://, redis+sentinel://, redis-cluster://"
+        "no backend has the scheme {0}://: there are memory:, redis://, rediss://, redis+sentinel://, redis-cluster://, nats://, tls://"
     )]
     UnknownScheme(String),
     /// The backend is not compiled in.
@@ -79,6 +81,7 @@ impl BackendFromUrl for BrokerBuilder {
         // What follows a sign says how servers are arranged or reached, which is the backend's affair.
         match scheme.split(['+', '-']).next() {
             Some("redis" | "rediss" | "valkey" | "valkeys") => redis(self, scheme, url),
+            Some("nats" | "tls") => nats(self, scheme, url),
             _ => Err(BackendUrlError::UnknownScheme(scheme.to_owned())),
         }
     }
@@ -92,6 +95,16 @@ fn redis(builder: BrokerBuilder, _: &str, url: &str) -> Result<BrokerBuilder, Ba
 #[cfg(not(feature = "redis"))]
 fn redis(_: BrokerBuilder, scheme: &str, _: &str) -> Result<BrokerBuilder, BackendUrlError> {
     Err(BackendUrlError::MissingFeature { scheme: scheme.to_owned(), feature: "redis" })
+}
+
+#[cfg(feature = "nats")]
+fn nats(builder: BrokerBuilder, _: &str, url: &str) -> Result<BrokerBuilder, BackendUrlError> {
+    Ok(builder.backend(fanfare_nats::from_url(url).map_err(BackendUrlError::Invalid)?))
+}
+
+#[cfg(not(feature = "nats"))]
+fn nats(_: BrokerBuilder, scheme: &str, _: &str) -> Result<BrokerBuilder, BackendUrlError> {
+    Err(BackendUrlError::MissingFeature { scheme: scheme.to_owned(), feature: "nats" })
 }
 
 /// What stands before `://`, if that can be a scheme (RFC 3986, section 3.1). Anything else may be a secret that stands in

@@ -32,6 +32,7 @@
 //! - `sse` (default): the transport by server-sent events, [`sse`].
 //! - `http` (with `ws` and with `sse`): publishing by HTTP, [`http::Publish`], and an HTTP server with deadlines, [`http::Server`].
 //! - `redis`: messages between processes, and logs, on Redis or Valkey, [`redis`].
+//! - `nats`: messages between processes, and logs, on NATS and its JetStream, [`nats`].
 //! - `axum`: the transports and [`http::Publish`] as handlers of axum's, and client addresses from axum's `ConnectInfo`.
 //! - `json`: typed topics whose payloads are JSON, and `Broker::publish_json`.
 #![forbid(unsafe_code)]
@@ -56,6 +57,11 @@ pub use fanfare_ws as ws;
 #[cfg(feature = "sse")]
 #[doc(inline)]
 pub use fanfare_sse as sse;
+
+/// The backend for NATS.
+#[cfg(feature = "nats")]
+#[doc(inline)]
+pub use fanfare_nats as nats;
 
 /// The backend for Redis and Valkey.
 #[cfg(feature = "redis")]

@@ -58,7 +58,9 @@ impl Running {
     /// Does something until it is done, or the backend ends.
     pub(super) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         let stop = self.stop.clone();
-        self.tasks.spawn(async move { drop(stop.run_until_cancelled_owned(task).await) });
+        self.tasks.spawn(async move {
+            stop.run_until_cancelled_owned(task).await;
+        });
     }
 
     /// Ends all tasks and with them the connection.

@@ -63,6 +63,9 @@ impl Health {
     pub(crate) fn start(&self) -> bool {
         let mut told = self.told.lock();
         told.is_started = self.status.borrow().is_up;
+        if told.is_started {
+            self.inbox.begin();
+        }
         told.is_started
     }
 

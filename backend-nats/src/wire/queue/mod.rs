@@ -41,7 +41,6 @@ pub(crate) struct Queue {
     state: Mutex<State>,
     work: Notify,
     idle: Notify,
-    served: Notify,
     /// Messages for logs wait, and it is not known for which stream.
     lacks_stream: Notify,
     buffer: Option<Buffer>,
@@ -83,7 +82,6 @@ impl Queue {
             state: Mutex::new(state),
             work: Notify::new(),
             idle: Notify::new(),
-            served: Notify::new(),
             lacks_stream: Notify::new(),
             buffer,
         }
@@ -351,7 +349,6 @@ impl Queue {
         self.look_for_stream(&state);
         drop(state);
         self.work.notify_one();
-        self.served.notify_waiters();
     }
 
     /// No connection serves the queue any more. What was sent has no answer; what was not waits, where it may.
@@ -428,17 +425,6 @@ impl Queue {
                 return;
             }
             idle.await;
-        }
-    }
-
-    /// Waits until a connection serves the queue.
-    pub(crate) async fn until_up(&self) {
-        loop {
-            let served = self.served.notified();
-            if self.state.lock().is_up {
-                return;
-            }
-            served.await;
         }
     }
 }
