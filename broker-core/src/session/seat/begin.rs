@@ -150,6 +150,25 @@ impl Seat {
     }
 }
 
+impl Seat {
+    /// The same for one, unless the client has been subscribed meanwhile: what it asked for itself goes on undisturbed. False then.
+    pub(crate) fn attach_where_new(self: &Arc<Self>, one: Starting, reply: Bytes) -> Result<bool, Vec<Starting>> {
+        let mut held = self.held.lock();
+        if held.table.get(one.name()).is_some() {
+            // It is forgotten without the lock.
+            drop(held);
+            return Ok(false);
+        }
+        if held.ended(&one.beginning).is_some() {
+            drop(held);
+            return Err(vec![one]);
+        }
+        held.attach(self, one, Some(reply), false);
+        held.set_clock(self);
+        Ok(true)
+    }
+}
+
 impl Held {
     fn ended(&self, beginning: &Beginning) -> Option<CommandError> {
         let mut found = self.table.beginning().iter().filter(|begun| Some(begun.ticket) == beginning.ticket);

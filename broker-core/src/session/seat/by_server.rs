@@ -31,6 +31,10 @@ impl Seat {
         if !self.is_admitted() {
             return Err(ended(ErrorCode::Unauthenticated, true));
         }
+        if !self.outbox.takes_direct() {
+            let message = "the client's transport cannot tell topics apart that it has not asked for";
+            return Err(CommandError::new(ErrorCode::BadRequest, message).field("topic"));
+        }
         if self.is_subscribed(subject.as_str()) {
             return Ok(false);
         }
@@ -39,10 +43,10 @@ impl Seat {
         let outcome = starting.outcome();
         let frame = self.outbox.encode(Frame::Subscribed { topic: starting.name(), outcome: &outcome });
         self.expect_room(frame.len())?;
-        match self.attach(vec![starting], Some(frame)) {
-            Ok(()) => {
+        match self.attach_where_new(starting, frame) {
+            Ok(is_new) => {
                 self.tell_hooks_later();
-                Ok(true)
+                Ok(is_new)
             }
             Err(all) => Err(all
                 .iter()

@@ -53,8 +53,6 @@ pub(crate) struct Seat {
 struct Held {
     /// `None` until the client is admitted.
     identity: Option<Arc<Identity>>,
-    /// When the admission ends.
-    expires: Option<Instant>,
     /// With what the client can take the session up again.
     key: Option<KeyHash>,
     /// The client has taken up an earlier session.
@@ -69,7 +67,7 @@ impl Seat {
         shard: usize,
         transport: &'static str,
     ) -> Arc<Self> {
-        let held = Held { identity: None, expires: None, key: None, resumed: false, table: Table::default() };
+        let held = Held { identity: None, key: None, resumed: false, table: Table::default() };
         Arc::new(Self { broker, outbox, shard, transport, asked: Asked::default(), held: Mutex::new(held) })
     }
 
@@ -103,7 +101,7 @@ impl Seat {
 
     /// When the admission ends; `None` is never.
     pub(super) fn expires(&self) -> Option<Instant> {
-        self.held.lock().expires
+        self.held.lock().expires()
     }
 
     /// What the client is subscribed to, by its own wish or the server's: topics and patterns as text, in no order.

@@ -37,6 +37,8 @@ pub(super) struct Rare {
     pub(super) events: Events,
     /// When the clock looks at the seat.
     pub(super) look_at: Option<Alarm>,
+    /// When the admission ends.
+    pub(super) expires: Option<Instant>,
     /// When the client is told that its token is about to expire.
     pub(super) notice_at: Option<Instant>,
 }
@@ -227,6 +229,7 @@ impl Table {
                 || !rare.waiting.is_empty()
                 || !rare.events.is_empty()
                 || rare.look_at.is_some()
+                || rare.expires.is_some()
                 || rare.notice_at.is_some()
         };
         if !self.rare.as_deref().is_some_and(is_needed) {

@@ -19,11 +19,11 @@ impl Seat {
         let now = Instant::now();
         let mut held = self.held.lock();
         // A time beyond what the clock can hold is never.
-        held.expires = identity.expires.and_then(|after| now.checked_add(after));
-        let notice = identity.expires.map(|life| life - NOTICE.min(life / 5));
-        let notice_at = notice.filter(|_| held.expires.is_some()).and_then(|after| now.checked_add(after));
-        if notice_at.is_some() || held.table.rare.is_some() {
-            held.table.rare().notice_at = notice_at;
+        let expires = identity.expires.and_then(|after| now.checked_add(after));
+        let notice = identity.expires.filter(|_| expires.is_some()).map(|life| life - NOTICE.min(life / 5));
+        if expires.is_some() || held.table.rare.is_some() {
+            let rare = held.table.rare();
+            (rare.expires, rare.notice_at) = (expires, notice.and_then(|after| now.checked_add(after)));
         }
         held.identity = Some(identity);
         held.set_clock(self);
@@ -35,7 +35,7 @@ impl Seat {
         if held.table.is_closed {
             return;
         }
-        let expires = held.expires;
+        let expires = held.expires();
         if let Some(rare) = &mut held.table.rare {
             rare.look_at = None;
             if rare.notice_at.is_some_and(|at| at <= now) {
@@ -69,6 +69,11 @@ impl Seat {
 }
 
 impl Held {
+    /// When the admission ends; `None` is never.
+    pub(super) fn expires(&self) -> Option<Instant> {
+        self.table.rare.as_ref()?.expires
+    }
+
     /// Has the clock look when the first thing is due.
     pub(super) fn set_clock(&mut self, seat: &Arc<Seat>) {
         let grants = self.table.iter().filter_map(|held| held.terms.as_ref()?.expires);
