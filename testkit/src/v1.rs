@@ -24,7 +24,7 @@ pub enum Frame {
     Reply {
         /// The command's number; `None` where it had none and failed.
         id: Option<u64>,
-        /// What `ok` or `error` holds.
+        /// What `ok` or `error` holds; a binary payload as `base64`.
         result: Result<Value, Value>,
     },
     /// A cursor alone: something was hidden from this client.
@@ -73,6 +73,16 @@ impl V1 {
         }
     }
 
+    /// What a session that was taken up brought back, of what this did not know a cursor yet.
+    pub fn resumed(&mut self, ok: &Value) {
+        for entry in ok["subscribed"].as_array().into_iter().flatten() {
+            let topic = string(&entry["topic"]);
+            if self.cursor(&topic).is_none() {
+                self.subscribed(&topic, entry);
+            }
+        }
+    }
+
     /// Reads a text frame.
     ///
     /// # Panics
@@ -102,13 +112,37 @@ impl V1 {
     fn read_value(&mut self, frame: &Value, binary: Option<&[u8]>) -> Frame {
         for (key, is_ok) in [("ok", true), ("error", false)] {
             if let Some(body) = frame.get(key) {
-                let result = if is_ok { Ok(body.clone()) } else { Err(body.clone()) };
+                let mut body = body.clone();
+                if let (Some(bytes), Some(body)) = (binary, body.as_object_mut()) {
+                    body.insert("base64".to_owned(), BASE64_STANDARD.encode(bytes).into());
+                }
+                let result = if is_ok { Ok(body) } else { Err(body) };
                 return Frame::Reply { id: frame["id"].as_u64(), result };
             }
         }
         if let Some(close) = frame.get("close") {
             let retry_after = close["retry_ms"].as_u64().map(std::time::Duration::from_millis);
             return Frame::Event(Event::Closed { name: string(&close["name"]), retry_after });
+        }
+        if let Some(begun) = frame.get("subscribed") {
+            let topic = string(&begun["topic"]);
+            self.subscribed(&topic, begun);
+            return Frame::Event(Event::Subscribed { topic });
+        }
+        if let Some(gone) = frame.get("unsubscribed") {
+            let (topic, code) = (string(&gone["topic"]), string(&gone["code"]));
+            self.cursors.remove(&topic);
+            return Frame::Event(Event::Unsubscribed { topic, code, retry: gone["retry"] == true });
+        }
+        if let Some(token) = frame.get("token") {
+            let expires = token["expires_ms"].as_u64().unwrap_or_default();
+            return Frame::Event(Event::Token { expires: std::time::Duration::from_millis(expires) });
+        }
+        if let Some(call) = frame.get("call") {
+            let (id, method) = (string(&call["call_id"]), string(&call["method"]));
+            let payload =
+                payload(call, binary).unwrap_or_else(|| panic!("a call without a payload: {frame}"));
+            return Frame::Event(Event::Call { id, method, payload });
         }
         let topic = string(&frame["topic"]);
         assert!(!topic.is_empty(), "a frame that says nothing: {frame}");
@@ -118,6 +152,9 @@ impl V1 {
         if let Some(gap) = frame.get("gap") {
             let (missed, reason) = (gap["missed"].as_u64(), string(&gap["reason"]));
             return Frame::Event(Event::Gap { topic, missed, reason });
+        }
+        if let Some(said) = frame.get("presence") {
+            return Frame::Event(Event::Presence { topic, said: said.clone() });
         }
         if frame.get("live").is_some() {
             return Frame::Event(Event::Live { topic });

@@ -13,6 +13,7 @@ use async_trait::async_trait;
 use fanfare_core::{
     Broker,
     policy::{Action, Admission, Identity, Open, Policy, Verdict},
+    presence::PresenceConfig,
     session::{Handshake, Refusal},
     topic::TopicConfig,
 };
@@ -79,6 +80,45 @@ async fn who_was_cut_off_gets_what_it_missed() {
         assert_eq!(ann.message().await.text(), text);
     }
     ann.nothing().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_session_is_taken_up_after_a_cut() {
+    let builder = Broker::builder().policy(Open).topic("log.>", TopicConfig::new().history(10));
+    let server = TestBroker::start(builder).await;
+    let mut ann = server.connect().await;
+    let name = ann.name().to_owned();
+    ann.subscribe("log.a").await;
+    ann.subscribe("now").await;
+    let client = name.parse().unwrap();
+    server.clients().client(client).subscribe("log.server").await.unwrap();
+    assert_eq!(ann.subscribed_by_server().await, "log.server");
+    ann.cut();
+    server.publish("log.a", "1").await.unwrap();
+    server.publish("log.server", "2").await.unwrap();
+    ann.reconnect().await;
+    assert!(ann.is_resumed());
+    assert_eq!(ann.name(), name);
+    let mut came = Vec::new();
+    while came.len() < 3 {
+        match ann.next().await {
+            Event::Message { topic, payload } => came.push(format!("{topic} {}", payload.as_str().unwrap())),
+            Event::Gap { topic, .. } => came.push(format!("{topic} gap")),
+            Event::Live { .. } => {}
+            other => panic!("{other:?}"),
+        }
+    }
+    came.sort();
+    assert_eq!(came, ["log.a 1", "log.server 2", "now gap"]);
+    server.clients().revoke("log.*").await.unwrap();
+    let mut ended = [ann.unsubscribed_by_server().await, ann.unsubscribed_by_server().await];
+    ended.sort();
+    assert_eq!(ended.map(|(topic, code)| format!("{topic} {code}")), ["log.a revoked", "log.server revoked"]);
+    ann.cut();
+    ann.reconnect_as_new().await;
+    assert!(!ann.is_resumed() && ann.name() != name);
+    server.publish("now", "3").await.unwrap();
+    assert_eq!(ann.message().await.text(), "3");
 }
 
 #[tokio::test(start_paused = true)]
@@ -203,4 +243,62 @@ async fn a_policy_is_asked() {
     assert_eq!(bob.try_subscribe("secret").await.unwrap_err()["code"], "forbidden");
     let wrong = bob.try_publish(json!({ "topic": "a..b", "data": 1 })).await.unwrap_err();
     assert_eq!(wrong["code"], "invalid_topic");
+}
+
+#[tokio::test(start_paused = true)]
+async fn clients_call_and_are_called() {
+    let builder = Broker::builder().policy(Open).on_call("double", |call| async move {
+        let number: Option<i64> = call.payload.as_str().and_then(|text| text.parse().ok());
+        let number = number.ok_or_else(|| Refusal::invalid_payload("a number, please"))?;
+        Ok(fanfare_core::message::Payload::parsed_json((2 * number).to_string())?)
+    });
+    let builder = builder.on_call("greet", |call| async move {
+        let name = call.broker.clients().client(call.client.id).call("name", "?").await;
+        let name = name.ok().and_then(|answers| answers.one().ok());
+        Ok(format!("hello, {}", name.as_ref().and_then(|name| name.as_str()).unwrap_or("nobody")).into())
+    });
+    let app = TestBroker::start(builder).await;
+    let (mut ann, mut bob) = (app.connect().await, app.connect().await);
+    assert_eq!(ann.call("double", 21).await, 42);
+    assert_eq!(ann.try_call("double", "x").await.unwrap_err()["code"], "invalid_payload");
+    assert_eq!(ann.try_call("treble", 1).await.unwrap_err()["code"], "no_such_method");
+
+    let broker = (*app).clone();
+    let call = tokio::spawn(async move { broker.clients().call("ready", "?").await.unwrap() });
+    for (client, answer) in [(&mut ann, Ok(json!("yes"))), (&mut bob, Err(json!({ "code": "busy" })))] {
+        let asked = client.asked().await;
+        assert_eq!((&*asked.method, asked.payload.as_str()), ("ready", Some("?")));
+        client.answer(&asked, answer).await;
+    }
+    let answers = call.await.unwrap();
+    assert!(answers.is_complete());
+    assert_eq!(answers.answers.iter().filter(|(_, result)| result.is_ok()).count(), 1);
+
+    // While the client itself waits for an answer.
+    ann.serve(|asked| if asked.method == "name" { Ok(json!("Ann")) } else { Err(json!({})) });
+    assert_eq!(ann.call("greet", ()).await, json!("hello, \"Ann\""));
+    bob.nothing().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_is_told_who_is_there() {
+    let rooms = TopicConfig::new().presence(PresenceConfig::new());
+    let app = TestBroker::start(Broker::builder().policy(Users).topic("room.*", rooms)).await;
+    let (mut ann, mut bob) = (app.connect_as("ann").await, app.connect_as("bob").await);
+    bob.subscribe("room.a").await;
+    ann.watch("room.a").await;
+    let (topic, said) = ann.presence().await;
+    assert_eq!((&*topic, &said["clients"]), ("room.a", &json!(2)));
+    assert!(said["snapshot"].as_array().unwrap().contains(&json!({ "client": bob.name(), "user": "bob" })));
+    let who = bob.who_is_there(json!({ "topic": "room.a", "limit": 1 })).await.unwrap();
+    assert_eq!((who["members"].as_array().unwrap().len(), &who["users"]), (1, &json!(2)));
+    let next = who["next"].clone();
+    let who = bob.who_is_there(json!({ "topic": "room.a", "next": next })).await.unwrap();
+    assert!(who["members"].as_array().unwrap().len() == 1 && who.get("next").is_none(), "{who}");
+    bob.unsubscribe("room.a").await;
+    assert_eq!(ann.presence().await.1, json!({ "leave": [bob.name()], "clients": 1, "users": 1 }));
+    // Who comes back is told again.
+    ann.cut();
+    ann.reconnect().await;
+    assert_eq!(ann.presence().await.1["users"], 1);
 }

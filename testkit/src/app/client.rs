@@ -29,7 +29,12 @@ pub struct TestClient {
     events: mpsc::Receiver<Event>,
     connection: Option<Connection>,
     topics: Vec<String>,
+    /// Of these it is told who is there.
+    watched: Vec<String>,
     name: String,
+    /// With what it takes its session up.
+    session: Option<String>,
+    is_resumed: bool,
     last_id: u64,
 }
 
@@ -41,6 +46,27 @@ pub struct Received {
     pub topic: String,
     /// Its payload, of the kind that it was published with.
     pub payload: Payload,
+}
+
+/// A call of the server.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Asked {
+    /// What the answer has to name.
+    pub id: String,
+    /// The method.
+    pub method: String,
+    /// What the method is given.
+    pub payload: Payload,
+}
+
+impl Asked {
+    pub(super) fn answer(&self, result: Result<Value, Value>) -> Value {
+        match result {
+            Ok(data) => json!({ "call_id": self.id, "data": data }),
+            Err(error) => json!({ "call_id": self.id, "error": error }),
+        }
+    }
 }
 
 impl Received {
@@ -59,8 +85,9 @@ impl TestClient {
     pub(super) async fn connect(door: Door, token: Option<String>) -> Result<Self, Refused> {
         let (keep, events) = mpsc::channel(KEPT);
         let shared = Shared::new(keep);
-        let (topics, name) = (Vec::new(), String::new());
-        let mut client = Self { door, token, shared, events, connection: None, topics, name, last_id: 0 };
+        let (topics, watched, name) = (Vec::new(), Vec::new(), String::new());
+        let mut client =
+            Self { door, token, shared, events, connection: None, topics, watched, name, session: None, is_resumed: false, last_id: 0 };
         client.enter().await?;
         Ok(client)
     }
@@ -70,9 +97,19 @@ impl TestClient {
         let connection = Connection::open(&self.door, self.token.as_deref(), self.shared.clone());
         let connection = timeout(PATIENCE, connection).await;
         self.connection = Some(connection.unwrap_or_else(|_| panic!("the handshake is not answered"))?);
-        match self.command("connect", json!({})).await {
+        let body = self.wanted();
+        match self.command("connect", body).await {
             Some(Ok(ok)) => {
                 self.name = ok["client"].as_str().unwrap_or_default().to_owned();
+                self.session = ok["session"].as_str().map(str::to_owned);
+                self.is_resumed = ok["resumed"] == true;
+                self.shared.v1.lock().resumed(&ok);
+                for entry in ok["subscribed"].as_array().into_iter().flatten() {
+                    let is_wanted = self.topics.iter().any(|topic| entry["topic"] == topic.as_str());
+                    if is_wanted && let Some(error) = entry.get("error") {
+                        return Err(Refused(format!("{}: {error}", entry["topic"])));
+                    }
+                }
                 Ok(())
             }
             Some(Err(error)) => Err(Refused(error["code"].to_string())),
@@ -81,6 +118,46 @@ impl TestClient {
                 other => Err(Refused(format!("{other:?}"))),
             },
         }
+    }
+
+    /// What `connect` asks for: the session, and all that it was subscribed to, each from where it stopped.
+    fn wanted(&self) -> Value {
+        let mut body = json!({});
+        if let Some(session) = &self.session {
+            body["session"] = session.as_str().into();
+        }
+        let v1 = self.shared.v1.lock();
+        let entry = |topic: &String| {
+            let mut entry = json!({ "topic": topic });
+            if let Some(after) = v1.cursor(topic) {
+                entry["after"] = after.into();
+            }
+            if self.watched.contains(topic) {
+                entry["presence"] = true.into();
+            }
+            entry
+        };
+        if !self.topics.is_empty() {
+            body["subscribe"] = self.topics.iter().map(entry).collect();
+        }
+        body
+    }
+
+    /// Whether its connection has taken up the session of the one before: it has kept its name, and what the server subscribed it to.
+    #[must_use]
+    pub fn is_resumed(&self) -> bool {
+        self.is_resumed
+    }
+
+    /// Brings a new token on the connection that it has. What was answered: `expires_ms`, where the token expires.
+    ///
+    /// # Errors
+    ///
+    /// The error of the wire format: `code`, `message`, ...
+    pub async fn refresh(&mut self, token: &str) -> Result<Value, Value> {
+        let answer = self.answered("refresh", json!({ "token": token })).await?;
+        self.token = Some(token.to_owned());
+        Ok(answer)
     }
 
     /// The public name of its connection, as others see it in what it publishes.
@@ -113,6 +190,9 @@ impl TestClient {
     /// The error of the wire format: `code`, `message`, ...
     pub async fn try_subscribe(&mut self, topic: &str) -> Result<(), Value> {
         let mut body = json!({ "topic": topic });
+        if self.watched.iter().any(|watched| watched == topic) {
+            body["presence"] = true.into();
+        }
         if let Some(after) = self.shared.v1.lock().cursor(topic) {
             body["after"] = after.into();
         }
@@ -122,6 +202,39 @@ impl TestClient {
             self.topics.push(topic.to_owned());
         }
         Ok(())
+    }
+
+    /// Subscribes to a topic, and is told who is there: see [`presence`](Self::presence).
+    ///
+    /// # Panics
+    ///
+    /// When it is refused.
+    pub async fn watch(&mut self, topic: &str) {
+        if !self.watched.iter().any(|watched| watched == topic) {
+            self.watched.push(topic.to_owned());
+        }
+        self.subscribe(topic).await;
+    }
+
+    /// The next event, which has to be one of presence: its topic, and what its frame says.
+    ///
+    /// # Panics
+    ///
+    /// When something else comes, or nothing.
+    pub async fn presence(&mut self) -> (String, Value) {
+        match self.next_but_live().await {
+            Event::Presence { topic, said } => (topic, said),
+            other => panic!("nothing of presence: {other:?}"),
+        }
+    }
+
+    /// Asks who is there: the answer to `presence` with this body (`topic`, `limit`, `next`).
+    ///
+    /// # Errors
+    ///
+    /// The error of the wire format: `code`, `message`, ...
+    pub async fn who_is_there(&mut self, body: Value) -> Result<Value, Value> {
+        self.answered("presence", body).await
     }
 
     /// Leaves a topic or a pattern, as it was subscribed.
@@ -134,6 +247,7 @@ impl TestClient {
             panic!("unsubscribing from {topic} is refused: {error}");
         }
         self.topics.retain(|known| known != topic);
+        self.watched.retain(|known| known != topic);
     }
 
     /// Publishes a text.
@@ -165,6 +279,58 @@ impl TestClient {
     /// The error of the wire format: `code`, `message`, ...
     pub async fn try_publish(&mut self, body: Value) -> Result<Value, Value> {
         self.answered("publish", body).await
+    }
+
+    /// Calls a method of the app with JSON: what it answered, a binary payload as a string of base64.
+    ///
+    /// # Panics
+    ///
+    /// When it is refused.
+    pub async fn call(&mut self, method: &str, data: impl Into<Value>) -> Value {
+        self.try_call(method, data)
+            .await
+            .unwrap_or_else(|error| panic!("calling {method} is refused: {error}"))
+    }
+
+    /// The same where it may be refused.
+    ///
+    /// # Errors
+    ///
+    /// The error of the wire format: `code`, `message`, ...
+    pub async fn try_call(&mut self, method: &str, data: impl Into<Value>) -> Result<Value, Value> {
+        let mut ok = self.answered("call", json!({ "method": method, "data": data.into() })).await?;
+        let field = if ok.get("base64").is_some() { "base64" } else { "data" };
+        Ok(ok[field].take())
+    }
+
+    /// From now on answers what the server calls, as soon as it comes and whatever the test does meanwhile. An error has a `code` and a
+    /// `message`.
+    pub fn serve(&self, answer: impl Fn(&Asked) -> Result<Value, Value> + Send + 'static) {
+        *self.shared.serves.lock() = Some(Box::new(answer));
+    }
+
+    /// The next event, which has to be a call of the server: to be [answered](Self::answer), or not. Where the client
+    /// [serves](Self::serve) calls, none comes here.
+    ///
+    /// # Panics
+    ///
+    /// When something else comes, or nothing.
+    pub async fn asked(&mut self) -> Asked {
+        match self.next_but_live().await {
+            Event::Call { id, method, payload } => Asked { id, method, payload },
+            other => panic!("no call: {other:?}"),
+        }
+    }
+
+    /// Answers a call of the server.
+    ///
+    /// # Panics
+    ///
+    /// When the answer is refused.
+    pub async fn answer(&mut self, asked: &Asked, result: Result<Value, Value>) {
+        if let Err(error) = self.answered("answer", asked.answer(result)).await {
+            panic!("the answer is refused: {error}");
+        }
     }
 
     /// The next event.
@@ -246,7 +412,8 @@ impl TestClient {
         self.connection = None;
     }
 
-    /// Connects again, and subscribes to all that it was subscribed to, each from where it stopped.
+    /// Connects again, takes its session up where the server has kept it ([`is_resumed`](Self::is_resumed)), and is subscribed to all that it was
+    /// subscribed to, each from where it stopped. On an ephemeral topic a gap comes first where the session was taken up.
     ///
     /// # Panics
     ///
@@ -254,8 +421,42 @@ impl TestClient {
     pub async fn reconnect(&mut self) {
         self.start_reading();
         self.enter().await.unwrap_or_else(|error| panic!("{error}"));
-        for topic in self.topics.clone() {
-            self.subscribe(&topic).await;
+    }
+
+    /// The same without its session, as a client that was started anew: the server knows nothing of what it was.
+    ///
+    /// # Panics
+    ///
+    /// As [`reconnect`](Self::reconnect).
+    pub async fn reconnect_as_new(&mut self) {
+        self.session = None;
+        self.reconnect().await;
+    }
+
+    /// The next event, which has to be a subscription that the server has made: its topic or pattern.
+    ///
+    /// # Panics
+    ///
+    /// When something else comes, or nothing.
+    pub async fn subscribed_by_server(&mut self) -> String {
+        match self.next_but_live().await {
+            Event::Subscribed { topic } => topic,
+            other => panic!("not subscribed: {other:?}"),
+        }
+    }
+
+    /// The next event, which has to be the end of a subscription by the server: its topic or pattern, and the code, such as `revoked`.
+    ///
+    /// # Panics
+    ///
+    /// When something else comes, or nothing.
+    pub async fn unsubscribed_by_server(&mut self) -> (String, String) {
+        match self.next_but_live().await {
+            Event::Unsubscribed { topic, code, .. } => {
+                self.topics.retain(|known| *known != topic);
+                (topic, code)
+            }
+            other => panic!("not unsubscribed: {other:?}"),
         }
     }
 

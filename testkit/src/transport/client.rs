@@ -76,6 +76,41 @@ pub enum Event {
         /// The topic.
         topic: String,
     },
+    /// Who is there, or who has come and gone.
+    Presence {
+        /// The topic.
+        topic: String,
+        /// What the frame says: `snapshot`, or `join`, `leave` and `update`; `clients` and `users`.
+        said: serde_json::Value,
+    },
+    /// The server calls the client.
+    Call {
+        /// What the answer has to name.
+        id: String,
+        /// The method.
+        method: String,
+        /// What the method is given.
+        payload: Payload,
+    },
+    /// The server has subscribed the client.
+    Subscribed {
+        /// To which topic or pattern.
+        topic: String,
+    },
+    /// The server has ended a subscription.
+    Unsubscribed {
+        /// Of which topic or pattern.
+        topic: String,
+        /// Why: [`ErrorCode::as_str`](fanfare_core::session::ErrorCode::as_str).
+        code: String,
+        /// Whether it makes sense to subscribe again.
+        retry: bool,
+    },
+    /// The client's token is about to expire.
+    Token {
+        /// When.
+        expires: Duration,
+    },
     /// The server ends the connection.
     Closed {
         /// Why: [`CloseKind::name`](fanfare_core::session::CloseKind::name).
