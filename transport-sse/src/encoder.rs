@@ -113,6 +113,7 @@ fn system(frame: Frame<'_>, out: &mut BytesMut) {
         Frame::Cursor { .. } => "$cursor",
         Frame::Subscribed { .. } => "$subscribed",
         Frame::Unsubscribed { .. } => "$unsubscribed",
+        Frame::Presence { .. } => "$presence",
         Frame::Token { .. } => "$token",
         Frame::Close(_) => "$close",
         Frame::Ping => return fields::comment(out),

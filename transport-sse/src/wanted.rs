@@ -37,6 +37,8 @@ struct Asked {
     cursor: Option<Cursor>,
     last: Option<u64>,
     latest: bool,
+    /// To be told who is there.
+    presence: bool,
     v1: bool,
 }
 
@@ -70,7 +72,8 @@ impl Asked {
                 "topic" => asked.topic(value, limit)?,
                 "after" => asked.after(&value, limit)?,
                 "last" => asked.last = Some(count(&value)?),
-                "latest" => asked.latest = flag(&value)?,
+                "latest" => asked.latest = flag("latest", &value)?,
+                "presence" => asked.presence = flag("presence", &value)?,
                 "format" if value == "v1" => asked.v1 = true,
                 "format" => return Err(bad("format", "the format is v1, or none is named")),
                 // A token, and what keeps caches away.
@@ -133,7 +136,10 @@ impl Asked {
                 None if is_pattern(&name) && !only_patterns => Start::Live,
                 None => begin,
             };
-            SubscribeCommand::starting(name, start)
+            let presence = self.presence && !is_pattern(&name);
+            let mut command = SubscribeCommand::starting(name, start);
+            command.presence = presence;
+            command
         };
         self.topics.into_iter().map(subscription).collect()
     }
@@ -156,11 +162,11 @@ fn count(value: &str) -> Result<u64, Refused> {
     value.parse().ok().filter(|count| *count > 0).ok_or_else(|| bad("last", "an integer above 0"))
 }
 
-fn flag(value: &str) -> Result<bool, Refused> {
+fn flag(field: &'static str, value: &str) -> Result<bool, Refused> {
     match value {
         "" | "1" | "true" => Ok(true),
         "0" | "false" => Ok(false),
-        _ => Err(bad("latest", "true or false")),
+        _ => Err(bad(field, "true or false")),
     }
 }
 

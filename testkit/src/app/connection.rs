@@ -8,7 +8,7 @@ use futures_util::{SinkExt, StreamExt};
 use hyper::server::conn::http1;
 use hyper_util::{rt::TokioIo, service::TowerToHyperService};
 use parking_lot::Mutex;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::{
     io::DuplexStream,
     sync::{mpsc, oneshot, watch},
@@ -16,6 +16,7 @@ use tokio::{
 };
 use tokio_tungstenite::{WebSocketStream, client_async, tungstenite::Message};
 
+use super::Asked;
 use crate::{
     transport::{Event, Refused},
     v1::{Frame, V1},
@@ -63,12 +64,33 @@ pub(super) struct Shared {
     pending: Mutex<HashMap<u64, oneshot::Sender<Answer>>>,
     pub(super) reads: watch::Sender<bool>,
     events: mpsc::Sender<Event>,
+    /// Answers what the server calls.
+    pub(super) serves: Mutex<Option<Box<Serve>>>,
 }
+
+/// An answer, or the error in its place.
+pub(super) type Serve = dyn Fn(&Asked) -> Result<Value, Value> + Send;
 
 impl Shared {
     pub(super) fn new(events: mpsc::Sender<Event>) -> Arc<Self> {
         let reads = watch::Sender::new(true);
-        Arc::new(Self { v1: Mutex::default(), pending: Mutex::default(), reads, events })
+        Arc::new(Self {
+            v1: Mutex::default(),
+            pending: Mutex::default(),
+            reads,
+            events,
+            serves: Mutex::default(),
+        })
+    }
+}
+
+impl Shared {
+    /// The answer to a call of the server, where it is to be answered at once.
+    fn served(&self, event: &Event) -> Option<String> {
+        let Event::Call { id, method, payload } = event else { return None };
+        let asked = Asked { id: id.clone(), method: method.clone(), payload: payload.clone() };
+        let result = self.serves.lock().as_ref()?(&asked);
+        Some(json!({ "answer": asked.answer(result) }).to_string())
     }
 }
 
@@ -129,6 +151,13 @@ async fn run(stream: WebSocketStream<DuplexStream>, mut wanted: mpsc::Receiver<S
                 };
                 match frame {
                     Frame::Event(event) => {
+                        let served = shared.served(&event);
+                        if let Some(answer) = served {
+                            if sink.send(Message::text(answer)).await.is_err() {
+                                break;
+                            }
+                            continue;
+                        }
                         is_told |= matches!(event, Event::Closed { .. });
                         room.send(event);
                     }

@@ -34,4 +34,4 @@ mod client;
 mod connection;
 
 pub use broker::TestBroker;
-pub use client::{Received, TestClient};
+pub use client::{Asked, Received, TestClient};

@@ -1,6 +1,6 @@
 //! What one reader of one topic sees.
 
-use fanfare_core::{Broker, message::Payload, policy::Open, topic::TopicConfig};
+use fanfare_core::{Broker, message::Payload, policy::Open, presence::PresenceConfig, topic::TopicConfig};
 use fanfare_sse::Config;
 
 use crate::support::{Version, app, app_with};
@@ -51,4 +51,38 @@ async fn readers_may_be_asked_never_to_come_back() {
     let mut reader = app.reader("topic=t").await;
     reader.begun().await;
     assert!(reader.parser.retry.unwrap() >= 12 * 60 * 60 * 1000);
+}
+
+#[tokio::test]
+async fn a_stream_is_told_who_is_there() {
+    let rooms = TopicConfig::new().presence(PresenceConfig::new());
+    let app = app_with(Broker::builder().policy(Open).topic("room.*", rooms), Config::new()).await;
+    let mut one = app.reader("topic=room.a&presence=1").await;
+    one.begun().await;
+    let event = one.next().await;
+    assert_eq!(event.name, "$presence");
+    let frame: serde_json::Value = serde_json::from_str(&event.data).unwrap();
+    assert_eq!(frame["topic"], "room.a");
+    assert!(frame["presence"]["snapshot"].is_array(), "{frame}");
+    // Who is told of several topics is told in the same way, and is a member as well.
+    let mut several = app.reader("topic=room.a&topic=room.b&presence=1").await;
+    several.begun().await;
+    let mut topics = Vec::new();
+    while topics.len() < 2 {
+        let event = several.next().await;
+        assert_eq!(event.name, "$presence");
+        let frame: serde_json::Value = serde_json::from_str(&event.data).unwrap();
+        if frame["presence"].get("snapshot").is_some() {
+            topics.push(frame["topic"].as_str().unwrap().to_owned());
+        }
+    }
+    assert_eq!(topics, ["room.a", "room.b"]);
+    loop {
+        let event = one.next().await;
+        let frame: serde_json::Value = serde_json::from_str(&event.data).unwrap();
+        if frame["presence"]["clients"] == 2 {
+            break;
+        }
+    }
+    assert_eq!(app.refusal("topic=news&presence=1").await.0, 400);
 }

@@ -42,6 +42,8 @@ struct Node {
     /// When each other node was heard last.
     heard: BTreeMap<usize, Instant>,
     beat_at: Instant,
+    /// From then on it has heard of all that were there before it.
+    knows_all_at: Instant,
     watchers: BTreeMap<usize, Vec<Watcher>>,
 }
 
@@ -58,6 +60,8 @@ pub(super) struct World {
     /// Nothing is lost in this life, nobody dies, and all is quick.
     is_calm: bool,
     has_faults: bool,
+    /// When a node stopped last.
+    stopped_at: Option<Instant>,
     next_node: usize,
     next_client: u64,
     stamp: u64,
@@ -77,6 +81,7 @@ impl World {
             truth: Truth::default(),
             topics: (0..TOPICS).filter_map(|n| TopicName::new(format!("room.{n}")).ok()).collect(),
             config: PresenceConfig::new().grace(GRACE).listed_members(listed).snapshot_members(1000),
+            stopped_at: None,
             next_node: 0,
             next_client: 1,
             stamp: 1_000,
@@ -167,7 +172,9 @@ impl World {
         let name = NodeId::new(1 + index as u64);
         let beat_at = self.now + Duration::from_millis(self.rng.u64(0..500));
         let replica = Replica::new(name, false);
-        let node = Node { name, replica, heard: BTreeMap::new(), beat_at, watchers: BTreeMap::new() };
+        let knows_all_at = self.now + BEAT + KNOWN;
+        let (heard, watchers) = (BTreeMap::new(), BTreeMap::new());
+        let node = Node { name, replica, heard, beat_at, knows_all_at, watchers };
         self.nodes.insert(index, node);
     }
 
@@ -343,6 +350,7 @@ impl World {
             self.send(index, *other, Packet::Goodbye);
         }
         self.nodes.remove(&index);
+        self.stopped_at = Some(self.now);
         let mut clients = Vec::new();
         let until = self.now + GRACE;
         for (topic, client, place) in self.truth.mut_all().filter(|(.., place)| place.node == index) {
@@ -510,11 +518,12 @@ impl World {
         for watcher in node.watchers.get_mut(&number).into_iter().flatten() {
             left.extend(watcher.hear(at, before, &event));
         }
-        if self.is_calm {
+        // Of a node that has stopped not everybody knows whom it had: who began to serve the topic since does not.
+        let all_is_known = node.knows_all_at < self.now
+            && self.stopped_at.is_none_or(|stopped| stopped + 2 * GRACE + KNOWN < self.now);
+        if self.is_calm && all_is_known {
             for client in left {
-                // Of a node that has stopped not everybody knows whom it had: who began to serve the topic since does not.
-                let place = self.truth.get(number, client);
-                let is_there = place.is_some_and(|place| self.nodes.contains_key(&place.node));
+                let is_there = self.truth.get(number, client).is_some();
                 let absent = self.truth.absent_at(number, client);
                 let was_there = absent.is_none_or(|absent| absent + KNOWN < self.now);
                 assert!(!(is_there && was_there), "{client:?} has never left {topic}");
