@@ -117,6 +117,48 @@ async fn a_replica_is_no_master() {
     refused(setup.builder(), "is a replica").await;
 }
 
+/// What is no answer of Redis ends the connection, however much it promises, and takes no room for what it only promises.
+#[tokio::test]
+async fn hostile_answers_are_refused() {
+    let deep: &'static str = "*1\r\n".repeat(100_000).leak();
+    let hostile = [
+        "*2147483647\r\n",
+        "*9223372036854775807\r\n",
+        "%9223372036854775807\r\n+a\r\n",
+        "~4294967296\r\n",
+        ">-7\r\n",
+        "$9223372036854775807\r\nx",
+        "$-2\r\n",
+        "=99999999999\r\ntxt:",
+        ":99999999999999999999999999\r\n",
+        "(123x\r\n",
+        ",not-a-number\r\n",
+        "#x\r\n",
+        "*?\r\n",
+        "\0\0\0\0\r\n",
+        deep,
+    ];
+    let began = resident();
+    let starts = hostile.map(async |answer| {
+        let backend = RedisBackend::builder(impostor(answer.as_bytes()).await);
+        let backend = backend.answer_within(Duration::from_millis(300));
+        // What may be a server that is about to come is tried again, for longer than this.
+        let started = timeout(Duration::from_secs(3), start(backend)).await;
+        assert!(!matches!(started, Ok(Ok(_))), "{:?} is no answer", &answer[..answer.len().min(24)]);
+    });
+    futures_util::future::join_all(starts).await;
+    assert!(resident() < began + (128 << 20), "{} bytes were {began}", resident());
+}
+
+/// Bytes of this process.
+fn resident() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let kib = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmRSS:")?.trim().strip_suffix(" kB")?.parse::<u64>().ok());
+    kib.unwrap_or(0) * 1024
+}
+
 /// A start that fails is not tried in a hot loop.
 #[tokio::test]
 async fn a_wrong_password_is_not_tried_in_a_hot_loop() {

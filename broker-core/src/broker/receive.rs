@@ -25,6 +25,16 @@ enum Way {
     Read,
 }
 
+/// Whether what a log had was read.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Read {
+    All,
+    /// The backend is to be asked again.
+    Later,
+    /// It need not be asked again.
+    Never,
+}
+
 impl Inner {
     /// Takes a message from the backend: the same way as one that is published here, but that its
     /// order is given.
@@ -122,11 +132,9 @@ impl Inner {
                 let mut sequencer = topic.sequencer();
                 (sequencer.arrival(place), sequencer.log().map(TopicLog::epoch))
             };
-            match (arrival, held) {
-                (Arrival::Hole, _) => {
-                    // The message itself may be read as well.
-                    self.backfill_with(topic, place.position, &mut special).await;
-                }
+            let read = match (arrival, held) {
+                // The message itself may be read as well.
+                (Arrival::Hole, _) => self.backfill_with(topic, place.position, &mut special).await,
                 (Arrival::OtherEpoch, Some(held)) => {
                     if self.is_of_the_past(topic, place).await {
                         return;
@@ -134,12 +142,18 @@ impl Inner {
                     if !self.begin_epoch(topic, held, place.position.epoch) {
                         continue;
                     }
-                    if place.prev > 0 {
-                        self.backfill_with(topic, place.position, &mut special).await;
+                    match place.prev {
+                        0 => Read::All,
+                        _ => self.backfill_with(topic, place.position, &mut special).await,
                     }
                 }
                 // Those who are subscribed by a pattern may not have it yet: what a tail is filled with goes to nobody.
-                _ => {}
+                _ => Read::All,
+            };
+            if read == Read::Later {
+                // It is read with what is before it.
+                fans_out(special.as_ref());
+                return self.owe(Debt::Tail(topic.clone()));
             }
             break;
         }
@@ -247,7 +261,10 @@ impl Inner {
     /// Reads what follows the tail from the backend, one reader at a time.
     pub(super) async fn backfill(&self, topic: &Arc<TopicState>) -> Settled {
         let Some(top) = topic.sequencer().log().map(TopicLog::top) else { return Settled::Done };
-        self.backfill_with(topic, top, &mut None).await
+        match self.backfill_with(topic, top, &mut None).await {
+            Read::All => Settled::Done,
+            Read::Later | Read::Never => Settled::NotYet,
+        }
     }
 
     /// The same, where it is known what belongs to the message at one position.
@@ -256,26 +273,26 @@ impl Inner {
         topic: &Arc<TopicState>,
         at: Position,
         special: &mut Option<Arc<Special>>,
-    ) -> Settled {
+    ) -> Read {
         let _flight = topic.backfill.lock().await;
         loop {
             let Some(last) = topic.sequencer().log().map(TopicLog::top) else {
                 // Nobody is subscribed by name any more; who is by a pattern may have waited for this.
                 self.tell_lost(topic, Whom::ByPattern);
-                return Settled::Done;
+                return Read::All;
             };
             let query = HistoryQuery::After { offset: last.offset, limit: self.limits.history_page_messages };
             let page = match self.read(topic, query).await {
                 Ok(page) => page,
                 Err(error) => {
                     report(&error);
-                    return Settled::NotYet;
+                    return if error.retry_can_help() { Read::Later } else { Read::Never };
                 }
             };
             self.totals.backfills.add(1);
             if page.epoch != last.epoch {
                 if self.begin_epoch(topic, last.epoch, page.epoch) && page.last == 0 {
-                    return Settled::Done;
+                    return Read::All;
                 }
                 continue;
             }
@@ -289,7 +306,7 @@ impl Inner {
                 }
             }
             if !more && topic.sequencer().log().is_some() {
-                return Settled::Done;
+                return Read::All;
             }
         }
     }

@@ -59,6 +59,28 @@ async fn a_log_that_could_not_be_read_on_return_is_read_as_soon_as_it_can_be() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_a_message_shows_to_be_missing_is_read_later_if_it_cannot_be_read_at_once() {
+    let two = Two::start().await;
+    let mut log = two.here.broker.subscribe("log.a").await.unwrap();
+    two.faulty.deafen(true);
+    two.there.publish_numbers("log.a", 1..=2).await;
+    idle().await;
+    two.faulty.deafen(false);
+    two.faulty.fail("history", 2);
+    two.there.publish_numbers("log.a", 3..=3).await;
+    soon().await;
+    assert_eq!(received(&mut log).await, ["log.a#1 1", "log.a#2 2", "log.a#3 3"], "no gap");
+    // What will never be read is told at once.
+    two.faulty.deafen(true);
+    two.there.publish_numbers("log.a", 4..=5).await;
+    idle().await;
+    two.faulty.deafen(false);
+    two.faulty.fail_as("history", 1, BackendErrorKind::Corrupt);
+    two.there.publish_numbers("log.a", 6..=6).await;
+    assert_eq!(received(&mut log).await, ["gap missed=2 3..6 backend", "log.a#6 6"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_loss_that_could_not_be_read_at_once_is_read_later() {
     let two = Two::start().await;
     let mut log = two.here.broker.subscribe("log.a").await.unwrap();
