@@ -69,7 +69,9 @@ impl Membership {
     /// Whether somebody wants to hear of it.
     pub(crate) fn watches(&self, happened: &Happened) -> bool {
         match happened {
-            Happened::Began(subject) => !self.subscribed.is_empty() && !found(&self.subscribed, subject).is_empty(),
+            Happened::Began(subject) => {
+                !self.subscribed.is_empty() && !found(&self.subscribed, subject).is_empty()
+            }
             Happened::Ended(subject, _) => {
                 !self.unsubscribed.is_empty() && !found(&self.unsubscribed, subject).is_empty()
             }

@@ -52,7 +52,8 @@ impl Policies {
         let concerned = || self.namespaces.iter().filter(|(namespace, _)| namespace.overlaps(pattern));
         // Of those that hold for all of it the most specific one counts.
         let covering = concerned().filter(|(namespace, _)| namespace.covers(pattern));
-        let base = covering.max_by(|(a, _), (b, _)| a.cmp_specificity(b)).map_or(&self.root, |(_, policy)| policy);
+        let base =
+            covering.max_by(|(a, _), (b, _)| a.cmp_specificity(b)).map_or(&self.root, |(_, policy)| policy);
         let mut asked: Asked<'_> = smallvec![base];
         let within = concerned().filter(|(namespace, _)| !namespace.covers(pattern));
         asked.extend(within.map(|(_, policy)| policy));

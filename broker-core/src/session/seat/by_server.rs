@@ -61,12 +61,6 @@ impl Seat {
         self.end_where(code, retry, |subject| subject.as_str() == name) > 0
     }
 
-    /// Takes back the right to read what a pattern matches. Returns how many subscriptions ended, those within it before anything is
-    /// awaited.
-    pub(crate) async fn revoke(self: &Arc<Self>, pattern: &TopicPattern) -> usize {
-        self.revoke_within(pattern) + self.revoke_beyond(pattern).await
-    }
-
     /// Ends all subscriptions within a pattern, live ones and those on their way: to topics that it matches and to patterns that it
     /// covers. Returns how many ended.
     pub(crate) fn revoke_within(&self, pattern: &TopicPattern) -> usize {

@@ -41,15 +41,20 @@ fn journaling(journal: &Journal) -> Namespace {
 #[tokio::test(start_paused = true)]
 async fn two_namespaces_on_one_connection_do_not_leak() {
     let (red, blue) = (Journal::default(), Journal::default());
-    let rules = |name: &str| Rules::new().subscribe(&format!("{name}.*")).unwrap().publish(&format!("{name}.in")).unwrap();
+    let rules = |name: &str| {
+        Rules::new().subscribe(&format!("{name}.*")).unwrap().publish(&format!("{name}.in")).unwrap()
+    };
     let node = Node::start(|broker| {
         broker
             .policy(Rules::new().subscribe("lobby").unwrap())
             .namespace("red.>", journaling(&red).policy(rules("red")).topic(TopicConfig::new().history(5)))
-            .namespace("blue.>", journaling(&blue).policy(rules("blue")).on_publish(|mut publish| async move {
-                publish.payload = "blue".into();
-                Ok(publish)
-            }))
+            .namespace(
+                "blue.>",
+                journaling(&blue).policy(rules("blue")).on_publish(|mut publish| async move {
+                    publish.payload = "blue".into();
+                    Ok(publish)
+                }),
+            )
     })
     .await;
     let mut client = node.client().await;
@@ -88,7 +93,11 @@ async fn a_pattern_needs_the_yes_of_all_whose_topics_it_could_match() {
     assert_eq!(client.subscribe("tenant.secret.a").await, ["4: error forbidden topic"]);
     assert_eq!(client.subscribe(">").await, ["5: error forbidden topic"]);
     assert_eq!(client.subscribe("*").await, ["6: subscribed"], "it matches no topic of theirs");
-    assert_eq!(client.subscribe("*.*").await, ["7: error forbidden topic"], "`tenant.>` says no to what it does not know");
+    assert_eq!(
+        client.subscribe("*.*").await,
+        ["7: error forbidden topic"],
+        "`tenant.>` says no to what it does not know"
+    );
     assert_eq!(client.subscribe("tenant.*").await, ["8: subscribed"]);
 }
 
@@ -133,8 +142,12 @@ async fn hooks_hear_of_each_subscription_once_and_in_order() {
     node.broker.clients().client(id).subscribe("c").await.unwrap();
     node.broker.clients().client(id).revoke("b.>").await.unwrap();
     idle().await;
-    let expected =
-        ["+c", &format!("-c {:?}", Unsubscribed::ByServer(ErrorCode::Kicked)), "+c", "-b.* ByServer(Revoked)"];
+    let expected = [
+        "+c",
+        &format!("-c {:?}", Unsubscribed::ByServer(ErrorCode::Kicked)),
+        "+c",
+        "-b.* ByServer(Revoked)",
+    ];
     assert_eq!(told(&journal), expected);
     client.into_session().close(CloseKind::Normal.into()).await;
     assert_eq!(told(&journal), ["-c Disconnected"]);
@@ -180,7 +193,8 @@ async fn a_client_is_served_no_faster_than_its_hooks_are_done() {
     // A command that is dropped while its hook runs does not keep the end waiting for ever.
     let mut client = node.client().await;
     let number = client.next_id();
-    let subscribe = fanfare_core::session::Command::Subscribe(fanfare_core::session::SubscribeCommand::live("slow"));
+    let subscribe =
+        fanfare_core::session::Command::Subscribe(fanfare_core::session::SubscribeCommand::live("slow"));
     let serving = client.session().handle(number, subscribe);
     assert!(tokio::time::timeout(Duration::from_secs(1), serving).await.is_err());
     client.into_session().close(CloseKind::Lost.into()).await;
@@ -213,7 +227,11 @@ async fn the_shorter_of_two_grants_counts() {
         fn authorize<'a>(&'a self, _: &'a Identity, _: Action<'a>) -> Verdict<'a> {
             let mut left = self.0.lock();
             *left = left.saturating_sub(1);
-            if *left == 0 { Verdict::deny(Refusal::forbidden("enough")) } else { Verdict::grant(Grant::new().expires_in(Duration::from_secs(50))) }
+            if *left == 0 {
+                Verdict::deny(Refusal::forbidden("enough"))
+            } else {
+                Verdict::grant(Grant::new().expires_in(Duration::from_secs(50)))
+            }
         }
     }
     let node = Node::start(|broker| {
