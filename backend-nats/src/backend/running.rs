@@ -51,6 +51,8 @@ impl Running {
         running.spawn(keep(node.clone()));
         let logs = node.logs.clone();
         running.spawn(async move { logs.serve().await });
+        let pushing = node.clone();
+        running.spawn(async move { pushing.pushed.serve().await });
         running.spawn(async move { node.logs.keep_marks(&node.interests).await });
         Arc::new(running)
     }

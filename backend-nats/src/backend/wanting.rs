@@ -30,7 +30,9 @@ impl Running {
             Interest::Topic { name, retention: Some(retention) } => {
                 // From here on all comes, so that nothing falls between the log's end and what comes.
                 let top = node.logs.top(name, retention, &node.interests);
-                Ok(Some(within(node.settings.publish_within, top).await?))
+                let (top, entry) = within(node.settings.publish_within, top).await?;
+                node.pushed.reach(name, top.epoch, entry);
+                Ok(Some(top))
             }
             _ => Ok(None),
         }

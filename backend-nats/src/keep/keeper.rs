@@ -37,6 +37,7 @@ pub(crate) async fn keep(node: Arc<Node>) {
         node.queue.down();
         let _subscribing = node.subscribing.lock();
         node.interests.forget();
+        node.pushed.forget();
         node.logs.forget();
         tracing::warn!(target: "fanfare::nats", error = %trouble, "the connection is lost");
     }

@@ -24,17 +24,18 @@ const TRIES: usize = 16;
 const LOOK_EVERY: Duration = Duration::from_secs(6 * 3600);
 
 impl Logs {
-    /// Where a log ends. One that nothing is known of begins with a mark, so that its position stays valid.
+    /// Where a log ends, and the offset of its last entry. One that nothing is known of begins with a mark, so that its position
+    /// stays valid.
     pub(crate) async fn top(
         &self,
         topic: &TopicName,
         retention: &Retention,
         interests: &Interests,
-    ) -> Result<Position, Trouble> {
+    ) -> Result<(Position, u64), Trouble> {
         for _ in 0..TRIES {
             let stream = self.stream().await?;
             match self.find_top(&stream, topic, retention, interests).await {
-                Ok(Some(offset)) => return Ok(Position::new(stream.epoch, offset)),
+                Ok(Some((offset, entry))) => return Ok((Position::new(stream.epoch, offset), entry)),
                 Ok(None) => {}
                 Err(refusal) if refusal.is_gone() => self.forget(),
                 Err(refusal) => return Err(refusal.into_trouble()),
@@ -49,18 +50,18 @@ impl Logs {
         topic: &TopicName,
         retention: &Retention,
         interests: &Interests,
-    ) -> Result<Option<u64>, Refusal> {
+    ) -> Result<Option<(u64, u64)>, Refusal> {
         let subject = self.names.log(topic);
         if let Some(last) = self.last(&stream.name, stream.is_replicated(), &subject).await? {
             interests.note_mark(topic, last.offset, last.stands_for());
-            return Ok(Some(last.stands_for()));
+            return Ok(Some((last.stands_for(), last.offset)));
         }
         // In a stream that has forgotten something, this may have been: then the log begins here, and not at its beginning.
         let info: Info = self.api.ask(&format!("STREAM.INFO.{}", stream.name), &json!({})).await?;
         let mark = if info.state.first_seq <= 1 { Mark::After(0) } else { Mark::First };
         let Some(at) = self.mark(stream, topic, Keep::of(retention), mark, 0).await? else { return Ok(None) };
         interests.note_mark(topic, at, mark.stands_for(at));
-        Ok(Some(mark.stands_for(at)))
+        Ok(Some((mark.stands_for(at), at)))
     }
 
     /// Puts a mark behind the last entry of a log. `None` where that is another one by now.

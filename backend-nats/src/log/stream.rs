@@ -227,6 +227,9 @@ impl Logs {
     pub(crate) async fn serve(&self) {
         loop {
             self.queue.until_it_lacks_a_stream().await;
+            if self.queue.was_refused() {
+                self.state.lock().stream = None;
+            }
             match self.stream().await {
                 Ok(stream) => self.queue.set_stream(stream.name.clone()),
                 Err(trouble) => self.queue.refuse_appends(&trouble),
@@ -254,12 +257,14 @@ impl Logs {
                 )));
             }
         };
+        // What is known before the question: the stream goes on while it is answered.
+        let reached = self.state.lock().reached.get(name).copied().unwrap_or_default();
         let info: Info = match self.api.ask(&format!("STREAM.INFO.{name}"), &json!({})).await {
             Ok(info) => info,
             Err(refusal) if refusal.has_code(&[STREAM_NOT_FOUND]) => return Ok(None),
             Err(refusal) => return Err(refusal.into_trouble()),
         };
-        self.check(info, needs).await
+        self.check(info, needs, reached).await
     }
 
     async fn create(&self, needs: Limits) -> Result<Option<Stream>, Trouble> {
@@ -274,7 +279,7 @@ impl Logs {
         match self.api.ask::<Info>(&format!("STREAM.CREATE.{}", config.name), &config).await {
             Ok(info) => {
                 tracing::info!(target: "fanfare::nats", stream = config.name, "created the stream that holds the logs");
-                self.check(info, needs).await
+                self.check(info, needs, 0).await
             }
             // Another node was quicker.
             Err(refusal) if refusal.has_code(&[OVERLAPS, NAME_IN_USE]) => Ok(None),
@@ -307,7 +312,7 @@ impl Logs {
 
     /// Whether a stream holds logs as they have to be held. One of our own is changed where it does not, and replaced where it has
     /// lost its end.
-    async fn check(&self, info: Info, needs: Limits) -> Result<Option<Stream>, Trouble> {
+    async fn check(&self, info: Info, needs: Limits, reached: u64) -> Result<Option<Stream>, Trouble> {
         let Info { config, created, state } = info;
         let is_ours = self.names.epoch(&config.name);
         let logs = &self.settings.logs;
@@ -320,7 +325,6 @@ impl Logs {
                 self.names.logs()
             )));
         }
-        let reached = self.state.lock().reached.get(name).copied().unwrap_or_default();
         if state.last_seq < reached {
             return self.replace(name, is_managed).await;
         }

@@ -2,6 +2,7 @@
 
 mod control;
 mod interests;
+mod order;
 mod pushed;
 
 pub(crate) use control::frame;

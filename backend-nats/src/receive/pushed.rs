@@ -10,14 +10,20 @@ use std::{
 };
 
 use fanfare_core::{
-    backend::{NodeId, blocks::Inbox, envelope::Envelope},
-    message::{LogPlace, Position},
+    backend::{Incoming, NodeId, blocks::Inbox, envelope::Envelope},
+    message::{Epoch, LogPlace, Position},
     topic::TopicName,
 };
 use parking_lot::Mutex;
-use tokio::{sync::watch, time::Instant};
+use tokio::{
+    sync::{Notify, watch},
+    time::{Instant, sleep},
+};
 
-use super::{Interests, Source, control};
+use super::{
+    Interests, Source, control,
+    order::{Arrived, Order, WAIT},
+};
 use crate::{
     error::Trouble,
     log::{Logs, Record},
@@ -41,6 +47,9 @@ pub(crate) struct Pushed {
     /// What the server said last of itself and of others.
     pub(crate) info: watch::Sender<ServerInfo>,
     copies: Mutex<Copies>,
+    order: Mutex<Order>,
+    /// Something waits for what is before it.
+    waits: Notify,
     foreign: AtomicU64,
     warned: Mutex<Option<Instant>>,
 }
@@ -61,6 +70,8 @@ impl Pushed {
             inbox,
             info: watch::Sender::default(),
             copies: Mutex::default(),
+            order: Mutex::default(),
+            waits: Notify::new(),
             foreign: AtomicU64::new(0),
             warned: Mutex::default(),
         }
@@ -102,12 +113,17 @@ impl Pushed {
     }
 
     fn logged(&self, topic: &TopicName, position: Position, last: u64, message: Message) {
+        let arrived = |message| Arrived { epoch: position.epoch, offset: position.offset, before: last, message };
         let envelope = match Record::decode(message.payload) {
             Some(Record { mark: Some(mark), .. }) => {
-                return self.interests.note_mark(topic, position.offset, mark.stands_for(position.offset));
+                self.interests.note_mark(topic, position.offset, mark.stands_for(position.offset));
+                return self.in_order(topic, arrived(None));
             }
             Some(Record { message, .. }) => Envelope::decode(message),
-            None => return self.warn_of(topic, "a log's message that is none of ours"),
+            None => {
+                self.in_order(topic, arrived(None));
+                return self.warn_of(topic, "a log's message that is none of ours");
+            }
         };
         let prev = match last {
             // Nobody knows any more what was before it.
@@ -116,10 +132,43 @@ impl Pushed {
         };
         match envelope {
             Ok(envelope) if envelope.message.topic == *topic && envelope.place.is_none() => {
-                self.inbox.deliver_now(envelope.at(LogPlace { position, prev }).into_incoming());
+                let incoming = envelope.at(LogPlace { position, prev }).into_incoming();
+                return self.in_order(topic, arrived(Some(incoming)));
             }
             Ok(_) => self.warn_of(topic, "a message of another topic"),
             Err(error) => self.warn_of(topic, &error.to_string()),
+        }
+        self.in_order(topic, arrived(None));
+    }
+
+    fn in_order(&self, topic: &TopicName, arrived: Arrived) {
+        let mut order = self.order.lock();
+        // Given under the lock: who releases what has waited must not come in between.
+        if order.take(topic, arrived, |incoming: Incoming| self.inbox.deliver_now(incoming)) {
+            self.waits.notify_one();
+        }
+    }
+
+    /// A log is known to have got to an offset: what comes follows that.
+    pub(crate) fn reach(&self, topic: &TopicName, epoch: Epoch, offset: u64) {
+        self.order.lock().reach(topic, epoch, offset);
+    }
+
+    /// The connection is gone, and what was on its way with it.
+    pub(crate) fn forget(&self) {
+        self.order.lock().forget();
+    }
+
+    /// Gives on what waits for something that does not come, for ever.
+    pub(crate) async fn serve(&self) {
+        loop {
+            self.waits.notified().await;
+            loop {
+                sleep(WAIT / 3).await;
+                if !self.order.lock().release(WAIT, |incoming| self.inbox.deliver_now(incoming)) {
+                    break;
+                }
+            }
         }
     }
 

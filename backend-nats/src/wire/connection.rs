@@ -91,7 +91,7 @@ pub(crate) async fn connect(address: &Address, settings: &Settings) -> Result<(C
         Ok((plain.secure(&address.host, settings).await?, info))
     };
     timeout(limit, greeted).await.unwrap_or_else(|_| {
-        Err(Trouble::unavailable(format!("{address} accepted the connection, but did not greet us within {limit:?}")))
+        Err(Trouble::unavailable(format!("{address} accepted the connection, but did not greet us within {limit:?}: is it a NATS server?")))
     })
 }
 
@@ -157,6 +157,12 @@ impl Frames {
             match self.read.read_buf(&mut self.buffer).await {
                 Ok(0) => return Err(Trouble::unavailable("the server closed the connection")),
                 Ok(count) => self.heard.fetch_add(count as u64, Ordering::Relaxed),
+                // With TLS 1.3 a server that wants a certificate says so after the handshake.
+                Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+                    let message = "the server ended TLS: does it want a client's certificate, or another one?";
+                    let kind = fanfare_core::backend::BackendErrorKind::Configuration;
+                    return Err(Trouble { kind, ..Trouble::io(message, error) });
+                }
                 Err(error) => return Err(Trouble::io("the connection was lost", error)),
             };
         }

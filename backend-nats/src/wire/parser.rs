@@ -10,6 +10,9 @@ use bytes::{Buf, Bytes, BytesMut};
 /// How long a line may be: INFO names all servers of a cluster.
 const MAX_LINE: usize = 1 << 20;
 
+/// What lines begin with.
+const BEGINNINGS: [u8; 6] = *b"IPMH+-";
+
 /// How large a message may be: a server takes no larger ones, however it is configured.
 const MAX_MESSAGE: usize = 65 << 20;
 
@@ -41,7 +44,9 @@ pub(crate) struct Malformed;
 /// Takes the next frame out of what has been read; `None` where it is not all there.
 pub(crate) fn next(buffer: &mut BytesMut) -> Result<Option<Frame>, Malformed> {
     let Some(end) = memchr::memchr(b'\n', buffer) else {
-        return if buffer.len() > MAX_LINE { Err(Malformed) } else { Ok(None) };
+        // What is no text of NATS's may never end its line.
+        let is_theirs = buffer.first().is_none_or(|first| BEGINNINGS.contains(&first.to_ascii_uppercase()));
+        return if buffer.len() > MAX_LINE || !is_theirs { Err(Malformed) } else { Ok(None) };
     };
     if end > MAX_LINE {
         return Err(Malformed);

@@ -313,6 +313,11 @@ impl Queue {
         self.lacks_stream.notified().await;
     }
 
+    /// Whether what waits was refused by a stream that was gone.
+    pub(crate) fn was_refused(&self) -> bool {
+        !self.state.lock().again.is_empty()
+    }
+
     /// What is for logs goes to this stream from now on; first what was refused by another.
     pub(crate) fn set_stream(&self, stream: Arc<str>) {
         let mut state = self.state.lock();
