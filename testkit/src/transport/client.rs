@@ -77,6 +77,7 @@ pub enum Event {
         topic: String,
     },
     /// Who is there, or who has come and gone.
+    #[cfg(feature = "v1")]
     Presence {
         /// The topic.
         topic: String,
