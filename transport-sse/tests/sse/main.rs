@@ -2,6 +2,7 @@
 #![allow(missing_docs, clippy::unwrap_used)]
 
 mod basics;
+mod calls;
 mod clock;
 mod closing;
 mod continuity;
