@@ -21,7 +21,8 @@ pub struct Limits {
     pub subscriptions_per_connection: usize,
     /// Topics of one publish to several: 16.
     pub topics_per_publish: usize,
-    /// Messages in one subscription's queue, where its topic does not say otherwise: 256.
+    /// Messages in one subscription's queue, where its topic does not say otherwise: 256. As many wait of those that are published to
+    /// a connection's [addresses](crate::topic::Address).
     pub queue_messages: usize,
     /// Bytes in the queues of one connection: 1 MiB. One message always fits an empty queue.
     pub queue_bytes: usize,

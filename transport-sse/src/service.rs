@@ -53,7 +53,8 @@ const TRANSPORT: &str = "sse";
 /// # What a reader asks for
 ///
 /// `?topic=NAME` is a stream of one topic: `data:` is the payload, `event:` the event's name, `id:` the cursor. With several
-/// `topic`, a pattern or `&format=v1` the data is the message of the wire format v1, and one cursor resumes all topics.
+/// `topic`, a pattern or `&format=v1` the data is the message of the wire format v1, and one cursor resumes all topics. In this form, and
+/// not in the first, what is published to the reader's [addresses](fanfare_core::topic::Address) comes as well; `?format=v1` alone asks for nothing else.
 /// `Last-Event-ID`, `after`, `last` and `latest` say where to begin; `PROTOCOL.md` says it all.
 ///
 /// # Refusals

@@ -70,7 +70,7 @@ impl Broker {
         BrokerBuilder::default()
     }
 
-    /// Publishes a payload to a topic: await the result. See [`Publish`]. A topic whose payloads have a type takes
+    /// Publishes a payload to a topic, or to an [`Address`](crate::topic::Address) such as `"$user.ann"`: await the result. See [`Publish`]. A topic whose payloads have a type takes
     /// them with [`send`](Self::send), and nothing else: the compiler sees to it.
     pub fn publish<T: Topic<Payload = Payload> + ?Sized>(
         &self,

@@ -41,7 +41,7 @@ impl Rules {
         Ok(self)
     }
 
-    /// Allows publishing to what a pattern matches.
+    /// Allows publishing to what a pattern matches: topics, or with `$user.*`, `$client.*` or `$all` [addresses](crate::topic::Address).
     ///
     /// # Errors
     ///

@@ -73,7 +73,7 @@ impl Publish {
         self
     }
 
-    /// Publishes to one more topic: one copy per connection. For ephemeral topics.
+    /// Publishes to one more topic or [`Address`](crate::topic::Address): one copy per connection. For ephemeral topics.
     pub fn also<T: Topic + ?Sized>(mut self, topic: &T) -> Self {
         self.also.push(topic.name());
         self
