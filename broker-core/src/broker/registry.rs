@@ -40,9 +40,12 @@ struct Counts<K> {
 
 /// The connections of each user.
 struct Users {
-    seats: Mutex<HashMap<Arc<str>, SmallVec<[Arc<Seat>; 1]>>>,
+    seats: Mutex<HashMap<Arc<str>, Seats>>,
     limit: usize,
 }
+
+/// Most users have one connection.
+type Seats = SmallVec<[Arc<Seat>; 1]>;
 
 /// A connection's place among all; dropped, it is free again.
 pub(crate) struct Place {
@@ -109,7 +112,7 @@ impl Registry {
     }
 
     /// The connections of a user.
-    pub(crate) fn seats_of(&self, user: &str) -> SmallVec<[Arc<Seat>; 1]> {
+    pub(crate) fn seats_of(&self, user: &str) -> Seats {
         self.users.seats.lock().get(user).cloned().unwrap_or_default()
     }
 

@@ -50,8 +50,8 @@ impl Clock {
         self.due.lock().seats.remove(&alarm);
     }
 
-    #[cfg(test)]
-    pub(crate) fn len(&self) -> usize {
+    #[cfg(all(test, not(loom)))]
+    fn len(&self) -> usize {
         self.due.lock().seats.len()
     }
 
@@ -92,5 +92,59 @@ impl Clock {
             taken.push(first.remove());
         }
         taken
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use std::time::Duration;
+
+    use async_trait::async_trait;
+
+    use crate::{
+        Broker,
+        message::{Encoder, Frame},
+        policy::{Action, Admission, Grant, Identity, Policy, Verdict},
+        session::{CloseKind, Command, Handshake, Refusal, SubscribeCommand},
+    };
+
+    /// Everything ends sometime.
+    struct Brief;
+
+    #[async_trait]
+    impl Policy for Brief {
+        async fn connect(&self, _: &Handshake) -> Result<Admission, Refusal> {
+            Ok(Admission::Accept(Identity::user("ann").expires_in(Duration::from_secs(3600))))
+        }
+
+        fn authorize<'a>(&'a self, _: &'a Identity, _: Action<'a>) -> Verdict<'a> {
+            Verdict::grant(Grant::new().expires_in(Duration::from_secs(60)))
+        }
+    }
+
+    struct Nothing;
+
+    impl Encoder for Nothing {
+        fn encode(&self, _: Frame<'_>, _: &mut bytes::BytesMut) {}
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_seat_is_looked_at_at_one_time_and_not_after_its_end() {
+        let broker = Broker::builder().policy(Brief).start().await.unwrap();
+        let format = broker.register(std::sync::Arc::new(Nothing)).unwrap();
+        let clock = broker.inner().clock.clone();
+        for kind in [CloseKind::Lost, CloseKind::Normal] {
+            let (mut session, _outbox) = broker.connect(Handshake::new("test"), &format).await.unwrap();
+            assert_eq!(clock.len(), 1, "its token");
+            for topic in ["a", "b", "c"] {
+                let subscribe = Command::Subscribe(SubscribeCommand::live(topic));
+                session.handle(None, subscribe).await.unwrap();
+            }
+            assert_eq!(clock.len(), 1, "what comes first");
+            tokio::time::sleep(Duration::from_secs(70)).await;
+            assert_eq!(clock.len(), 1, "what comes next");
+            session.close(kind.into()).await;
+            assert_eq!(clock.len(), 0, "nothing of it is left");
+        }
     }
 }
