@@ -176,10 +176,10 @@ impl Inner {
         inner
     }
 
-    /// Where some topic keeps presence.
+    /// Members and watchers are only where some topic keeps presence.
     fn serve_presence(self: &Arc<Self>) {
+        self.presence.register(&self.cluster);
         if self.presence.is_kept() {
-            self.presence.register(&self.cluster);
             // Nobody else is told.
             let _ = self.attendance.set(self.presence.clone());
             self.tasks.lock().push(tokio::spawn(Presence::run(self.weak())));

@@ -93,8 +93,16 @@ impl Presence {
         self.is_kept
     }
 
-    /// Takes part in the cluster, where some topic keeps presence. Before the backend starts.
+    /// Takes part in the cluster. Before the backend starts.
     pub(crate) fn register(&self, cluster: &Cluster) {
+        // A node that keeps none answers, too: who asks all need not wait for it.
+        cluster.on_parcel(parcels::PRESENCE, |broker, from, content| {
+            broker.presence.change(broker, |state, now| {
+                if state.replica.receive(from, content, now).is_err() {
+                    tracing::debug!(target: "fanfare::core", %from, "an unknown frame of presence");
+                }
+            });
+        });
         if !self.is_kept {
             return;
         }
@@ -102,13 +110,6 @@ impl Presence {
             broker.presence.change(broker, |state, now| match event {
                 NodeEvent::Up(node) => state.replica.node_up(node, now),
                 NodeEvent::Away(node) => state.replica.node_away(node, now),
-            });
-        });
-        cluster.on_parcel(parcels::PRESENCE, |broker, from, content| {
-            broker.presence.change(broker, |state, now| {
-                if state.replica.receive(from, content, now).is_err() {
-                    tracing::debug!(target: "fanfare::core", %from, "an unknown frame of presence");
-                }
             });
         });
         cluster.on_heartbeat(

@@ -104,6 +104,8 @@ export class Subscription extends Emitter {
     this.users = undefined;
     /** Where the list goes on; `undefined` when `members` is complete. @type {string | undefined} */
     this.next = undefined;
+    /** Whether changes of single members are told: not where there are too many. */
+    this.kept = true;
     /** @type {Set<string> | undefined} who changed while a page of the list is on its way */
     this.changed = undefined;
     /** @type {ReturnType<typeof setTimeout> | undefined} */
@@ -146,6 +148,7 @@ export class Subscription extends Emitter {
       const before = this.members;
       this.members = new Map(snapshot.map((member) => [member.client, member]));
       this.changed = undefined;
+      this.kept = true;
       Object.assign(this, { clients: clients ?? snapshot.length, users, next });
       const same = (member) => JSON.stringify(member) === JSON.stringify(before.get(member.client));
       const stayed = snapshot.filter(({ client }) => before.has(client));
@@ -153,6 +156,12 @@ export class Subscription extends Emitter {
       // Whom an incomplete list does not name may be there all the same.
       const left = next === undefined ? [...before.values()].filter(({ client }) => !this.members.has(client)) : [];
       return this.#tell({ joined, left, updated: stayed.filter((member) => !same(member)) });
+    }
+    if (!join.length && !leave.length && !update.length) {
+      // There are too many to be told of each: until the next snapshot the list is not kept.
+      this.kept = false;
+      Object.assign(this, { clients, users });
+      return this.#tell({});
     }
     const [joined, left, updated] = [[], [], []];
     for (const client of leave) {
@@ -171,7 +180,7 @@ export class Subscription extends Emitter {
   }
 
   #tell({ joined = [], left = [], updated = [] }) {
-    const complete = this.next === undefined;
+    const complete = this.kept && this.next === undefined;
     const users = new Set([...this.members.values()].map((member) => member.user ?? `$${member.client}`));
     if (complete) this.users = users.size;
     this.emit("presence", { joined, left, updated, clients: this.clients, users: this.users, complete });

@@ -1,5 +1,6 @@
 //! Presence: who is there, and who is told of it.
 
+mod crowd;
 mod nodes;
 mod one_node;
 mod watching;

@@ -12,7 +12,7 @@ use fanfare_core::{
     backend::memory::{HubNode, MemoryHub},
     message::{Encoder, Frame},
     presence::PresenceConfig,
-    session::{ClientId, CloseKind, Command, ConnectCommand, Handshake, Reply},
+    session::{ClientId, CloseKind, Command, ConnectCommand, Reply},
 };
 use tokio::time::sleep;
 
