@@ -163,6 +163,13 @@ impl Frames {
                     let kind = fanfare_core::backend::BackendErrorKind::Configuration;
                     return Err(Trouble { kind, ..Trouble::io(message, error) });
                 }
+                // What a server says no to in TLS 1.3 is told with the first bytes that are read.
+                Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+                    let message =
+                        "the server has ended TLS: does it want a client's certificate, and trust the one that it was shown?";
+                    let kind = fanfare_core::backend::BackendErrorKind::Configuration;
+                    return Err(Trouble { kind, ..Trouble::io(message, error) });
+                }
                 Err(error) => return Err(Trouble::io("the connection was lost", error)),
             };
         }
