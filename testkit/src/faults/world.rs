@@ -128,16 +128,7 @@ impl World {
                 assert!(Instant::now() < deadline, "{topic}: nothing is accepted any more");
                 tokio::time::sleep(Duration::from_millis(5)).await;
             };
-            // An ephemeral one may be lost with the last throes of a fault.
-            let mut number = number;
-            if *topic == EPHEMERAL {
-                while timeout(Duration::from_secs(2), listener.until(number)).await.is_err() {
-                    assert!(Instant::now() < deadline, "{topic}: nothing arrives any more");
-                    number = self.next.load(Ordering::SeqCst);
-                }
-            } else {
-                listener.until(number).await;
-            }
+            listener.until(number).await;
             let accepted = accepted.lock().clone();
             listener.check(&accepted, number);
         }
