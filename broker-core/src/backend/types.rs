@@ -1,6 +1,10 @@
 //! What passes between the core and a backend.
 
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    hash::{BuildHasher, Hasher, RandomState},
+    sync::Arc,
+};
 
 use crate::{
     message::{Epoch, LogPlace, Message, MessageParts, Position},
@@ -45,10 +49,13 @@ impl Capabilities {
 pub struct NodeId(u64);
 
 impl NodeId {
-    /// A new name.
+    /// A new name. It is drawn from the system's randomness, so that processes that begin at the same moment, or as copies of one image, do not
+    /// draw the same.
     #[must_use]
     pub fn random() -> Self {
-        Self(fastrand::u64(1..))
+        // What the simulator does depends on its seed alone.
+        let system = if cfg!(test) { 0 } else { RandomState::new().build_hasher().finish() };
+        Self((fastrand::u64(1..) ^ system).max(1))
     }
 
     /// A name from its value, as it is carried.

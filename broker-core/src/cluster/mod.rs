@@ -196,25 +196,6 @@ impl Cluster {
         self.outgoing.post(to, kind, content)
     }
 
-    /// The same, and waits until the backend has it.
-    ///
-    /// # Errors
-    ///
-    /// When the backend has not taken it whole.
-    ///
-    /// # Cancel safety
-    ///
-    /// Calling this is posting: the future only waits.
-    pub(crate) fn send(
-        &self,
-        to: Option<NodeId>,
-        kind: u8,
-        content: Bytes,
-    ) -> impl Future<Output = Result<(), NotSent>> + Send + use<> {
-        let posted = self.outgoing.post_and_tell(to, kind, content);
-        async move { posted?.await.unwrap_or(Err(NotSent::Away)) }
-    }
-
     /// Says goodbye after all that has been posted, and posts nothing more.
     pub(crate) async fn leave(&self, by: tokio::time::Instant) {
         let posted = self.outgoing.goodbye();

@@ -120,7 +120,7 @@ impl Joiner {
                 && (part.kind, part.index, part.count) == (begun.kind, begun.next, begun.count)
                 && part.content.len() <= room.min(PART)
         };
-        let Some(mut begun) = way.begun.take_if(|_| part.number >= way.last) else { return None };
+        let mut begun = way.begun.take_if(|_| part.number >= way.last)?;
         if !fits(&mut begun) {
             tracing::debug!(target: "fanfare::core", "a part of a parcel is missing");
             return None;

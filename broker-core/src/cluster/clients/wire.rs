@@ -213,7 +213,8 @@ impl Listed {
 
 /// What is too long for a text ends early: a close reason's message, or a user's name that nothing else has refused.
 fn put_text(out: &mut BytesMut, text: &str) {
-    let end = text.floor_char_boundary(u16::MAX.into());
+    let fits = |end: &usize| text.is_char_boundary(*end);
+    let end = (0..=text.len().min(u16::MAX.into())).rev().find(fits).unwrap_or_default();
     let text = &text[..end];
     out.put_u16(u16::try_from(text.len()).unwrap_or(u16::MAX));
     out.put_slice(text.as_bytes());

@@ -84,7 +84,8 @@ impl Line {
 
     /// Sends a frame as it is, as a node of another version would.
     pub(super) async fn inject(&self, to: Option<NodeId>, frame: &[u8]) {
-        self.hub.control(to, Bytes::copy_from_slice(frame)).await.unwrap();
+        let sent = self.hub.control(to, Bytes::copy_from_slice(frame)).await;
+        assert!(sent.is_ok(), "{sent:?}");
     }
 
     fn control(&self, to: Option<NodeId>, frame: Bytes) -> BoxFuture<'static, Result<(), BackendError>> {

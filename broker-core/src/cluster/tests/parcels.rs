@@ -14,6 +14,11 @@ fn content(length: usize, seed: u8) -> Bytes {
     (0..length).map(|at| (at / 3) as u8 ^ seed).collect()
 }
 
+/// Posts a parcel, and waits until the backend has it whole.
+async fn send(node: &Node, to: Option<NodeId>, content: Bytes) -> Result<(), NotSent> {
+    node.inner().cluster.outgoing.post_and_tell(to, KIND, content)?.await.unwrap_or(Err(NotSent::Away))
+}
+
 async fn two_nodes() -> (Node, Node, MemoryHub) {
     let hub = MemoryHub::new();
     let (one, two) = (Node::start(&hub).await, Node::start(&hub).await);
@@ -31,7 +36,7 @@ async fn parcels_of_any_length_arrive_whole_and_in_order() {
     let lengths = [3, PART + 1, 0, MAX_PARCEL, PART, 5 * PART, 1];
     for (seed, length) in (0..).zip(lengths) {
         let to = if seed % 2 == 0 { None } else { Some(two.id()) };
-        one.inner().cluster.send(to, KIND, content(length, seed)).await.unwrap();
+        send(&one, to, content(length, seed)).await.unwrap();
     }
     soon().await;
     let expected: Vec<_> = (0..).zip(lengths).map(|(seed, length)| shorten(&content(length, seed))).collect();
@@ -67,11 +72,11 @@ async fn who_sends_hears_whether_the_backend_has_it_all() {
     let cluster = &one.inner().cluster;
     for refused in 0..3 {
         one.line.next((0..3).map(|part| if part == refused { Fate::Refused } else { Fate::Sent }));
-        assert_eq!(cluster.send(None, KIND, content(3 * PART, 1)).await, Err(NotSent::Away), "{refused}");
+        assert_eq!(send(&one, None, content(3 * PART, 1)).await, Err(NotSent::Away), "{refused}");
     }
-    assert_eq!(cluster.send(None, KIND, content(3 * PART, 1)).await, Ok(()));
+    assert_eq!(send(&one, None, content(3 * PART, 1)).await, Ok(()));
     one.line.hub.set_connected(false);
-    assert_eq!(cluster.send(None, KIND, "nobody there".into()).await, Err(NotSent::Away));
+    assert_eq!(send(&one, None, "nobody there".into()).await, Err(NotSent::Away));
     assert_eq!(cluster.post(None, KIND, content(MAX_PARCEL + 1, 0)), Err(NotSent::TooLong));
     soon().await;
     assert_eq!(two.events(), [shorten(&content(3 * PART, 1))]);
