@@ -166,7 +166,7 @@ async fn two_nodes_agree_also_after_they_were_cut_off() {
 async fn a_process_that_is_killed_takes_its_members_with_it_once() {
     let Some(setup) = Setup::start(Program::Redis).await else { return };
     let (one, two) = (Node::start(setup.builder()).await, Node::start(setup.builder()).await);
-    let survivor = one.member().await;
+    let survivor = [one.member().await];
     let (mut here, mut there) = (one.watch(), two.watch());
     let mut process = Doomed::start(&setup.url(PASSWORD, ""));
     for watcher in [&mut here, &mut there] {
@@ -174,7 +174,7 @@ async fn a_process_that_is_killed_takes_its_members_with_it_once() {
     }
     let killed = Instant::now();
     process.0.kill().expect("it is killed");
-    let expected = names(&[&[survivor]]);
+    let expected = names(&[&survivor]);
     for watcher in [&mut here, &mut there] {
         watcher.until(&expected).await;
         assert_eq!(watcher.left.len(), DOOMED, "each once");

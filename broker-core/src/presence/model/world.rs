@@ -37,7 +37,6 @@ enum Packet {
 }
 
 struct Node {
-    name: NodeId,
     replica: Replica,
     /// When each other node was heard last.
     heard: BTreeMap<usize, Instant>,
@@ -174,7 +173,7 @@ impl World {
         let replica = Replica::new(name, false);
         let knows_all_at = self.now + BEAT + KNOWN;
         let (heard, watchers) = (BTreeMap::new(), BTreeMap::new());
-        let node = Node { name, replica, heard, beat_at, knows_all_at, watchers };
+        let node = Node { replica, heard, beat_at, knows_all_at, watchers };
         self.nodes.insert(index, node);
     }
 
@@ -211,7 +210,7 @@ impl World {
     }
 
     fn info(&mut self, client: ClientId) -> (Option<String>, Option<String>) {
-        let user = (client.value() % 3 != 0).then(|| format!("user{}", client.value() % 4));
+        let user = (!client.value().is_multiple_of(3)).then(|| format!("user{}", client.value() % 4));
         let meta = self.rng.bool().then(|| self.rng.u8(..).to_string());
         (user, meta)
     }
@@ -427,9 +426,10 @@ impl World {
         self.truth.lapse(self.now);
         let links: Vec<_> = self.links.keys().copied().collect();
         for link in links {
-            while let Some((_, packet)) =
-                self.links.get_mut(&link).and_then(|queue| queue.pop_front_if(|(at, _)| *at <= self.now))
-            {
+            while let Some((_, packet)) = self.links.get_mut(&link).and_then(|queue| {
+                let is_due = queue.front().is_some_and(|(at, _)| *at <= self.now);
+                if is_due { queue.pop_front() } else { None }
+            }) {
                 self.arrive(link.0, link.1, packet);
             }
         }

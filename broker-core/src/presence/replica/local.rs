@@ -56,7 +56,7 @@ impl Replica {
         let stamp = held.map_or(stamp, |held| stamp.max(held.stamp + 1));
         let entry = Entry { owner: self.node, stamp, info };
         self.set(topic, self.node, client, Some(entry.clone()), now);
-        self.to_tell_others(topic, client, Word::There(entry), now);
+        self.tell_others(topic, client, Word::There(entry), now);
     }
 
     /// What this node says of a client of its own.
@@ -74,7 +74,7 @@ impl Replica {
         let Some(was) = self.rooms.get_mut(topic).and_then(|room| room.own.remove(&client)) else { return };
         self.forget_grace(topic, client, Some(was));
         self.set(topic, self.node, client, None, now);
-        self.to_tell_others(topic, client, word, now);
+        self.tell_others(topic, client, word, now);
         self.close_if_unused(topic, now);
     }
 

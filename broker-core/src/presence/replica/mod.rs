@@ -149,7 +149,7 @@ impl Replica {
     }
 
     /// Notes what others are to be told of a client of this node.
-    fn to_tell_others(&mut self, topic: &TopicName, client: ClientId, word: Word, now: Instant) {
+    fn tell_others(&mut self, topic: &TopicName, client: ClientId, word: Word, now: Instant) {
         if self.is_alone {
             return;
         }
