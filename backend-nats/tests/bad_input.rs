@@ -179,8 +179,11 @@ async fn a_stream_of_the_operators_is_checked(program: Program) {
     };
     let mut stream = jetstream.create_stream(config.clone()).await.expect("a stream");
     stores_nothing(&broker, "the stream logs").await;
-    let republish =
-        stream::Republish { source: "fanfare.l.>".into(), destination: "fanfare.m.>".into(), headers_only: false };
+    let republish = stream::Republish {
+        source: "fanfare.l.>".into(),
+        destination: "fanfare.m.>".into(),
+        headers_only: false,
+    };
     (config.allow_direct, config.republish) = (true, Some(republish));
     // Debian's version does not change it afterwards.
     jetstream.delete_stream("logs").await.expect("an answer");
@@ -230,7 +233,9 @@ async fn messages_of_strangers_are_told_as_lost_and_counted(program: Program) {
 
 async fn a_user_without_rights_is_told_what_is_missing(program: Program) {
     let Some(config) = ServerConfig::find(program) else { return };
-    let with = |permissions: &str| accounts().replace("password:", &format!("permissions: {permissions}, password:"));
+    let with = |permissions: &str| {
+        accounts().replace("password:", &format!("permissions: {permissions}, password:"))
+    };
     let start_with = async |permissions: &str| {
         let server = config.clone().jetstream().line(with(permissions)).start().await.expect("a server");
         let started = start(NatsBackend::builder(url_of(server.addr(), PASSWORD))).await;
@@ -239,10 +244,15 @@ async fn a_user_without_rights_is_told_what_is_missing(program: Program) {
     let (_server, started) = start_with("{ publish: \"other.>\", subscribe: \"other.>\" }").await;
     let Err(StartError::Backend(error)) = started else { panic!("it starts") };
     check(&error, "subject");
-    let (_server, started) = start_with("{ publish: [\"fanfare.>\"], subscribe: [\"fanfare.>\", \"_INBOX.>\"] }").await;
+    let (_server, started) =
+        start_with("{ publish: [\"fanfare.>\"], subscribe: [\"fanfare.>\", \"_INBOX.>\"] }").await;
     let broker = started.expect("what nodes tell each other is allowed");
     let error = broker.publish("logged.t", "hello").await.expect_err("no rights for JetStream");
-    assert!(chain(&error).contains("user may not") || chain(&error).contains("JetStream"), "{}", chain(&error));
+    assert!(
+        chain(&error).contains("user may not") || chain(&error).contains("JetStream"),
+        "{}",
+        chain(&error)
+    );
     broker.publish("ephemeral.t", "hello").await.expect("it may publish");
     broker.drain(PATIENCE).await;
 }
@@ -288,7 +298,10 @@ async fn servers_of_other_kinds_are_known() {
         refused(NatsBackend::builder(url_of(addr, SECRET)), "is it a NATS").await;
     }
     for (old, says) in [
-        (&b"INFO {\"version\":\"2.8.4\",\"headers\":true,\"max_payload\":1048576}\r\n"[..], "2.8.4: NATS 2.9 or newer"),
+        (
+            &b"INFO {\"version\":\"2.8.4\",\"headers\":true,\"max_payload\":1048576}\r\n"[..],
+            "2.8.4: NATS 2.9 or newer",
+        ),
         (b"INFO {\"version\":\"1.4.1\",\"max_payload\":1048576}\r\n", "1.4.1: NATS 2.9 or newer"),
         (b"INFO {\"version\":\"2.10.0\",\"headers\":false,\"max_payload\":1048576}\r\n", "headers"),
     ] {
@@ -302,7 +315,8 @@ async fn servers_of_other_kinds_are_known() {
 async fn a_server_that_says_nothing_is_given_up() {
     let addr = impostor(b"", b"").await;
     let backend = built(NatsBackend::builder(url_of(addr, SECRET)).answer_within(Duration::from_millis(300)));
-    let error = timeout(PATIENCE, backend.start(nobody())).await.expect("an answer").expect_err("nobody is there");
+    let error =
+        timeout(PATIENCE, backend.start(nobody())).await.expect("an answer").expect_err("nobody is there");
     assert_eq!(error.kind(), BackendErrorKind::Unavailable);
     check(&error, "NATS");
 }

@@ -26,7 +26,7 @@ impl<K: Kind> faults::Setup for On<K> {
     }
 
     async fn start_impatient() -> Option<Self> {
-        Some(Self { setup: Setup::with(K::PROGRAM, &["max_pending: 1000000"]).await?, kind: PhantomData })
+        Some(Self { setup: Setup::with(K::PROGRAM, &["max_pending: 2000000"]).await?, kind: PhantomData })
     }
 
     fn site(&self) -> &Site {

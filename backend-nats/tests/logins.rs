@@ -122,7 +122,8 @@ async fn credentials(program: Program) {
     let operator = Operator::new();
     let Some(server) = server(program, &operator.lines()).await else { return };
     let url = format!("nats://{}", server.addr());
-    let (user, expired, stranger) = (operator.user(None), operator.user(Some(-10)), Operator::new().user(None));
+    let (user, expired, stranger) =
+        (operator.user(None), operator.user(Some(-10)), Operator::new().user(None));
     works(NatsBackend::builder(&url).credentials(&user.file)).await;
     for wrong in [&expired, &stranger] {
         fails(NatsBackend::builder(&url).credentials(&wrong.file), "credentials", &[&wrong.seed]).await;

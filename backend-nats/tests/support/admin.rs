@@ -40,6 +40,12 @@ impl Admin {
         jetstream::new(self.app.clone())
     }
 
+    /// Whether JetStream answers.
+    pub async fn has_jetstream(&self) -> bool {
+        let answer = self.app.request("$JS.API.INFO", "".into()).await;
+        answer.is_ok_and(|answer| !String::from_utf8_lossy(&answer.payload).contains("\"error\""))
+    }
+
     /// The names of the streams that hold logs.
     pub async fn logs(&self) -> Vec<String> {
         let names: Vec<String> = self.jetstream().stream_names().try_collect().await.expect("an answer");

@@ -62,8 +62,7 @@ impl NatsCluster {
                 let answer = admin.ask("PING.JSZ", json!({})).await;
                 let meta = &answer["data"]["meta_cluster"];
                 let has_leader = meta["leader"].as_str().is_some_and(|leader| !leader.is_empty());
-                let jetstream = admin.jetstream();
-                if has_leader && meta["cluster_size"] == 3 && jetstream.query_account().await.is_ok() {
+                if has_leader && meta["cluster_size"] == 3 && admin.has_jetstream().await {
                     break;
                 }
                 assert!(Instant::now() < deadline, "the cluster does not form: {answer}");

@@ -30,7 +30,8 @@ impl Operator {
 
     /// The lines by which a server knows them.
     pub fn lines(&self) -> String {
-        let operator = token(&self.operator, &self.operator, json!({ "type": "operator", "version": 2 }), None);
+        let operator =
+            token(&self.operator, &self.operator, json!({ "type": "operator", "version": 2 }), None);
         let limits = json!({
             "subs": -1, "conn": -1, "leaf": -1, "imports": -1, "exports": -1, "data": -1, "payload": -1,
             "wildcards": true, "mem_storage": -1, "disk_storage": -1, "streams": -1, "consumer": -1,
@@ -69,8 +70,7 @@ impl Operator {
 fn token(issuer: &KeyPair, subject: &KeyPair, nats: Value, expires_in: Option<i64>) -> String {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("a time").as_secs().cast_signed();
     let name = subject.public_key();
-    let mut claims =
-        json!({ "jti": name, "iat": now - 60, "iss": issuer.public_key(), "sub": name, "name": name, "nats": nats });
+    let mut claims = json!({ "jti": name, "iat": now - 60, "iss": issuer.public_key(), "sub": name, "name": name, "nats": nats });
     if let Some(seconds) = expires_in {
         claims["exp"] = json!(now + seconds);
     }
