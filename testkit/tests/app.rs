@@ -300,5 +300,6 @@ async fn a_client_is_told_who_is_there() {
     // Who comes back is told again.
     ann.cut();
     ann.reconnect().await;
+    assert_eq!(ann.gap().await, None, "what the topic carried meanwhile is gone");
     assert_eq!(ann.presence().await.1["users"], 1);
 }
