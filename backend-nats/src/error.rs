@@ -58,9 +58,13 @@ impl Trouble {
         let lower = error.to_ascii_lowercase();
         let says = |text: &str| lower.contains(text);
         if says("authorization violation") || says("authentication") && !says("timeout") && !says("expired") {
-            Self::configuration("the server refuses the login: see user, password, token, nkey or credentials")
+            Self::configuration(
+                "the server refuses the login: see user, password, token, nkey or credentials",
+            )
         } else if says("authentication expired") || says("revoked") {
-            Self::configuration("the server says that the credentials have expired or are revoked: renew them")
+            Self::configuration(
+                "the server says that the credentials have expired or are revoked: renew them",
+            )
         } else if says("authentication timeout") {
             Self::unavailable("the server did not hear our login in time")
         } else if says("secure connection") || says("tls required") {

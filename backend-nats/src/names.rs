@@ -180,7 +180,9 @@ mod tests {
         for text in ["a", "chat.{lobby}", "a%2Eb", "$sys.a", "ü.[x]?\\^", "t.a", "s.$a", "a.$b"] {
             assert_eq!(names.subject(&names.topic(&name(text))), Subject::Topic(name(text)));
         }
-        for foreign in ["", "fanfare", "other.m.t.a", "fanfare.m.a", "fanfare.m.t.", "fanfare.m.t.$a", "fanfare.m.s.a"] {
+        for foreign in
+            ["", "fanfare", "other.m.t.a", "fanfare.m.a", "fanfare.m.t.", "fanfare.m.t.$a", "fanfare.m.s.a"]
+        {
             assert_eq!(names.subject(foreign), Subject::Foreign, "{foreign}");
         }
         assert_eq!(names.subject(&names.nodes()), Subject::Control);

@@ -82,7 +82,8 @@ impl Running {
         let (done, waiting) = oneshot::channel();
         let stored = Stored { topic: parts.topic.clone(), subject, id, key, envelope, payload, retention };
         self.spawn(async move { drop(done.send(stored.finish(&node, asked, deadline).await)) });
-        async move { waiting.await.unwrap_or_else(|_| Err(Trouble::unknown("the backend has ended"))) }.boxed()
+        async move { waiting.await.unwrap_or_else(|_| Err(Trouble::unknown("the backend has ended"))) }
+            .boxed()
     }
 
     fn check_size(&self, size: usize) -> Result<(), Trouble> {
@@ -141,7 +142,7 @@ impl Stored {
             // The stream remembers it for longer than the topic wants. Whoever finds that out gives it the same new id.
             let id = Some(format!("{id} {}", position.offset));
             let call = Call::Append { subject: self.subject.clone(), id, payload: self.payload.clone() };
-            accepted = stored(node, node.queue.hand_over(call, true), deadline).await?;
+            accepted = stored(node, node.queue.hand_over(call, false), deadline).await?;
         }
         if let (Some(key), Some(position)) = (&self.key, accepted.position)
             && !accepted.duplicate
@@ -159,14 +160,18 @@ impl Stored {
 async fn stored(node: &Node, asked: Asking, deadline: Instant) -> Result<Accepted, Trouble> {
     match acknowledged(asked, deadline).await? {
         Answer::Message(answer) => node.logs.accepted(&answer),
-        Answer::Messages(..) | Answer::Taken => Err(Trouble::unknown("the stream's answer is not understood")),
+        Answer::Messages(..) | Answer::Taken => {
+            Err(Trouble::unknown("the stream's answer is not understood"))
+        }
     }
 }
 
 async fn acknowledged(asked: Asking, deadline: Instant) -> Result<Answer, Trouble> {
     match timeout_at(deadline, asked.answer()).await {
         Ok(Ok(answer)) => Ok(answer),
-        Ok(Err(Lost::Unanswered)) => Err(Trouble::unknown("the connection to NATS broke before the answer came")),
+        Ok(Err(Lost::Unanswered)) => {
+            Err(Trouble::unknown("the connection to NATS broke before the answer came"))
+        }
         Ok(Err(unsent)) => Err(lost(unsent)),
         Err(_) => Err(Trouble::unknown("NATS did not answer in time")),
     }

@@ -42,7 +42,8 @@ impl Health {
 
     pub(crate) fn set(&self, is_up: bool) {
         let told = self.told.lock();
-        let has_changed = self.status.send_if_modified(|status| std::mem::replace(&mut status.is_up, is_up) != is_up);
+        let has_changed =
+            self.status.send_if_modified(|status| std::mem::replace(&mut status.is_up, is_up) != is_up);
         if !has_changed {
             return;
         }

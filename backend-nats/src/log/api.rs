@@ -115,7 +115,11 @@ impl Api {
     }
 
     /// Asks a question whose answer is JSON.
-    pub(crate) async fn ask<T: DeserializeOwned>(&self, what: &str, question: &impl Serialize) -> Result<T, Refusal> {
+    pub(crate) async fn ask<T: DeserializeOwned>(
+        &self,
+        what: &str,
+        question: &impl Serialize,
+    ) -> Result<T, Refusal> {
         let message = self.get(what, question).await?;
         parse(&message)
     }
@@ -147,7 +151,12 @@ impl Api {
     pub(crate) fn say(&self, what: &str, question: &impl Serialize) {
         if let Ok(payload) = body(question) {
             let subject = format!("{}.{what}", self.prefix).into();
-            drop(self.queue.hand_over(Call::Ask { subject, headers: Vec::new(), payload, expect: Expect::One }, false));
+            drop(
+                self.queue.hand_over(
+                    Call::Ask { subject, headers: Vec::new(), payload, expect: Expect::One },
+                    false,
+                ),
+            );
         }
     }
 
@@ -246,7 +255,9 @@ impl ApiError {
             (10074 | 10005, _) => Trouble::configuration(
                 "there are fewer servers with JetStream than the stream is to have replicas",
             ),
-            (_, 503 | 429 | 500) => Trouble::unavailable(format!("JetStream cannot do it now: {description}")),
+            (_, 503 | 429 | 500) => {
+                Trouble::unavailable(format!("JetStream cannot do it now: {description}"))
+            }
             (_, 404) => Trouble::unavailable(format!("JetStream does not find it: {description}")),
             (_, code) => {
                 let mut message = format!("JetStream refuses it: {description}");

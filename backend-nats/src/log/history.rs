@@ -59,7 +59,9 @@ impl Logs {
             let read = async {
                 match query {
                     HistoryQuery::After { offset, limit } => self.after(&stream, topic, offset, limit).await,
-                    HistoryQuery::Before { offset, limit } => self.before(&stream, topic, offset, limit).await,
+                    HistoryQuery::Before { offset, limit } => {
+                        self.before(&stream, topic, offset, limit).await
+                    }
                     HistoryQuery::Latest => self.latest(&stream, topic).await,
                     _ => Err(Refusal::Trouble(Trouble::refused("a query of a kind that is not known"))),
                 }
@@ -82,13 +84,15 @@ impl Logs {
     ) -> Result<Page, Refusal> {
         let Some(log) = self.frontier(stream, topic).await? else { return Ok(nothing(stream)) };
         if log.count <= SMALL {
-            let all = Part { entries: self.read(&log, 1, usize::MAX).await?.0, before: log.floor(), more: false };
+            let all =
+                Part { entries: self.read(&log, 1, usize::MAX).await?.0, before: log.floor(), more: false };
             return Ok(log.page(&all, log.excess(), offset, limit));
         }
         // Of a long log only what is asked for is read.
         let from = offset.saturating_add(1);
         let Entries { entries, pending } = self.entries(&stream.name, &log.subject, from, limit).await?;
-        let is_retained = entries.first().is_none_or(|entry| log.retains(entry, entries.len() as u64 + pending));
+        let is_retained =
+            entries.first().is_none_or(|entry| log.retains(entry, entries.len() as u64 + pending));
         if is_retained {
             // What comes first is dropped first: where the log reaches back to the offset, nothing after it is missing.
             let before = if offset >= log.first.offset { offset } else { log.floor() };
@@ -110,18 +114,21 @@ impl Logs {
     ) -> Result<Page, Refusal> {
         let Some(log) = self.frontier(stream, topic).await? else { return Ok(nothing(stream)) };
         if log.count <= SMALL {
-            let all = Part { entries: self.read(&log, 1, usize::MAX).await?.0, before: log.floor(), more: false };
+            let all =
+                Part { entries: self.read(&log, 1, usize::MAX).await?.0, before: log.floor(), more: false };
             return Ok(log.end_of(&all, log.excess(), offset, limit, false));
         }
         let behind = match offset {
             Some(offset) => {
-                let Entries { entries, pending } = self.entries(&stream.name, &log.subject, offset, 1).await?;
+                let Entries { entries, pending } =
+                    self.entries(&stream.name, &log.subject, offset, 1).await?;
                 entries.len() as u64 + pending
             }
             None => 0,
         };
         let wanted = behind.saturating_add(limit as u64);
-        let (start, before) = self.seek(&log, |entry, count| count <= wanted && log.retains(entry, count)).await?;
+        let (start, before) =
+            self.seek(&log, |entry, count| count <= wanted && log.retains(entry, count)).await?;
         let (entries, _) = self.read(&log, start, limit).await?;
         let more = before.as_ref().is_some_and(|(entry, count)| log.retains(entry, *count));
         let before = before.map_or(log.floor(), |(entry, _)| entry.stands_for());

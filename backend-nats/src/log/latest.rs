@@ -58,9 +58,10 @@ impl Logs {
                 }
                 Err(refusal) => return Err(refusal.into_trouble()),
             };
-            let is_newer = held.as_ref().and_then(place_of).is_some_and(|held| {
-                held.epoch == position.epoch && held.offset >= position.offset
-            });
+            let is_newer = held
+                .as_ref()
+                .and_then(place_of)
+                .is_some_and(|held| held.epoch == position.epoch && held.offset >= position.offset);
             if is_newer {
                 return Ok(());
             }
@@ -132,8 +133,9 @@ impl Logs {
             from = last.offset + 1;
             for entry in entries {
                 let envelope = Envelope::decode(entry.payload.clone()).ok();
-                let is_of_log =
-                    |envelope: &Envelope| envelope.place.is_some_and(|place| place.position.epoch == stream.epoch);
+                let is_of_log = |envelope: &Envelope| {
+                    envelope.place.is_some_and(|place| place.position.epoch == stream.epoch)
+                };
                 let envelope = envelope.filter(is_of_log);
                 if let Some(message) = envelope.and_then(|envelope| envelope.into_message().ok()) {
                     all.push((entry.offset, message));

@@ -2,11 +2,7 @@
 
 use std::time::Duration;
 
-use fanfare_core::{
-    backend::Retention,
-    message::Position,
-    topic::TopicName,
-};
+use fanfare_core::{backend::Retention, message::Position, topic::TopicName};
 use serde_json::json;
 
 use super::{

@@ -81,7 +81,12 @@ impl Entry {
 
 impl Logs {
     /// The last entry of a subject. Where several servers hold the stream, its leader is asked: it alone knows.
-    pub(crate) async fn last(&self, stream: &str, is_replicated: bool, subject: &str) -> Result<Option<Entry>, Refusal> {
+    pub(crate) async fn last(
+        &self,
+        stream: &str,
+        is_replicated: bool,
+        subject: &str,
+    ) -> Result<Option<Entry>, Refusal> {
         self.find(stream, is_replicated, json!({ "last_by_subj": subject })).await
     }
 
@@ -121,7 +126,12 @@ impl Logs {
     }
 
     /// The entry at an offset.
-    pub(crate) async fn at(&self, stream: &str, is_replicated: bool, offset: u64) -> Result<Option<Entry>, Refusal> {
+    pub(crate) async fn at(
+        &self,
+        stream: &str,
+        is_replicated: bool,
+        offset: u64,
+    ) -> Result<Option<Entry>, Refusal> {
         self.find(stream, is_replicated, json!({ "seq": offset })).await
     }
 
@@ -200,7 +210,9 @@ impl Logs {
 const NO_MESSAGE: u32 = 10037;
 
 fn unexpected() -> Refusal {
-    api::Refusal::Trouble(crate::error::Trouble::unavailable("a stream was read, and the answer is not understood"))
+    api::Refusal::Trouble(crate::error::Trouble::unavailable(
+        "a stream was read, and the answer is not understood",
+    ))
 }
 
 #[cfg(test)]
@@ -208,7 +220,13 @@ mod tests {
     use super::*;
 
     fn message(reply: &str) -> Message {
-        Message { sid: 1, subject: "s".into(), reply: Some(reply.into()), headers: Bytes::new(), payload: Bytes::new() }
+        Message {
+            sid: 1,
+            subject: "s".into(),
+            reply: Some(reply.into()),
+            headers: Bytes::new(),
+            payload: Bytes::new(),
+        }
     }
 
     #[test]

@@ -65,7 +65,8 @@ impl Mark {
 
 impl Keep {
     /// What a topic retains of which nothing is known.
-    pub(crate) const EVERYTHING: Self = Self { messages: u64::MAX, bytes: u64::MAX, ttl: Duration::MAX, keys: usize::MAX };
+    pub(crate) const EVERYTHING: Self =
+        Self { messages: u64::MAX, bytes: u64::MAX, ttl: Duration::MAX, keys: usize::MAX };
 
     pub(crate) fn of(retention: &Retention) -> Self {
         let history = retention.history;
@@ -127,7 +128,9 @@ mod tests {
     #[test]
     fn a_record_survives_its_bytes() {
         let keep = Keep { messages: 50, bytes: 1 << 40, ttl: Duration::from_millis(1500), keys: 3 };
-        for (mark, message) in [(None, &b"envelope"[..]), (Some(Mark::After(7)), b""), (Some(Mark::First), b"")] {
+        for (mark, message) in
+            [(None, &b"envelope"[..]), (Some(Mark::After(7)), b""), (Some(Mark::First), b"")]
+        {
             let bytes = Record::encode(keep, mark, message);
             let record = Record { keep, mark, message: Bytes::copy_from_slice(message) };
             assert_eq!(Record::decode(bytes.clone()), Some(record));

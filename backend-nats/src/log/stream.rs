@@ -11,10 +11,7 @@ use std::{
     time::Duration,
 };
 
-use fanfare_core::{
-    backend::Retention,
-    message::Epoch,
-};
+use fanfare_core::{backend::Retention, message::Epoch};
 use parking_lot::Mutex;
 use serde::Deserialize;
 use serde_json::json;
@@ -330,10 +327,15 @@ impl Logs {
         }
         let wanted = Config { name: name.clone(), ..self.config(needs, Epoch::new(0)) };
         if let Some(what) = unfit(&config, &wanted) {
-            return Err(Trouble::configuration(format!("the stream {name} has {what}: change it, or remove it")));
+            return Err(Trouble::configuration(format!(
+                "the stream {name} has {what}: change it, or remove it"
+            )));
         }
         let held = Limits {
-            messages: u64::try_from(config.max_msgs_per_subject).ok().filter(|most| *most > 0).unwrap_or(u64::MAX),
+            messages: u64::try_from(config.max_msgs_per_subject)
+                .ok()
+                .filter(|most| *most > 0)
+                .unwrap_or(u64::MAX),
             age: if config.max_age == 0 { Duration::MAX } else { Duration::from_nanos(config.max_age) },
             window: Duration::from_nanos(config.duplicate_window),
         };
@@ -365,7 +367,12 @@ impl Logs {
         Ok(Some(Stream { name: name.as_str().into(), epoch, limits, replicas: config.num_replicas }))
     }
 
-    async fn update(&self, config: Config, limits: Limits, replicas: usize) -> Result<Option<Stream>, Trouble> {
+    async fn update(
+        &self,
+        config: Config,
+        limits: Limits,
+        replicas: usize,
+    ) -> Result<Option<Stream>, Trouble> {
         let config = Config {
             max_msgs_per_subject: i64::try_from(limits.messages).unwrap_or(-1),
             max_age: age(limits.age),
@@ -386,7 +393,9 @@ impl Logs {
         if !is_managed {
             return Err(Trouble::new(
                 fanfare_core::backend::BackendErrorKind::Corrupt,
-                format!("the stream {name} has lost its last messages: remove it and create it anew, so that nobody takes new ones for old"),
+                format!(
+                    "the stream {name} has lost its last messages: remove it and create it anew, so that nobody takes new ones for old"
+                ),
             ));
         }
         tracing::warn!(target: "fanfare::nats", stream = name, "the stream has lost its last messages: all logs begin anew");
@@ -413,7 +422,9 @@ fn unfit(config: &Config, wanted: &Config) -> Option<String> {
     }
     let says = |name: &str| config.more.get(name).and_then(serde_json::Value::as_bool).unwrap_or_default();
     if !config.allow_direct || says("sealed") || says("no_ack") || config.more.contains_key("mirror") {
-        return Some("no direct reads (allow_direct), no acknowledgements, or is sealed or a mirror".to_owned());
+        return Some(
+            "no direct reads (allow_direct), no acknowledgements, or is sealed or a mirror".to_owned(),
+        );
     }
     None
 }

@@ -52,7 +52,11 @@ impl Interests {
     }
 
     /// Wants something. The subscription that brings it; and its frame, where there was none, which is then to be sent.
-    pub(crate) fn want(&self, interest: &Interest, next_sid: impl FnOnce() -> u64) -> Option<(u64, Option<String>)> {
+    pub(crate) fn want(
+        &self,
+        interest: &Interest,
+        next_sid: impl FnOnce() -> u64,
+    ) -> Option<(u64, Option<String>)> {
         let state = &mut *self.state.lock();
         let (sid, source) = match interest {
             Interest::Topic { name, retention } => {
@@ -139,7 +143,8 @@ impl Interests {
     /// The server has refused a subscription, which is none then.
     pub(crate) fn refused(&self, subject: &str) -> Option<Source> {
         let state = &mut *self.state.lock();
-        let found = state.sources.iter().find(|(_, source)| source.subject(&self.names).as_deref() == Some(subject));
+        let found =
+            state.sources.iter().find(|(_, source)| source.subject(&self.names).as_deref() == Some(subject));
         let (sid, source) = found.map(|(sid, source)| (*sid, source.clone()))?;
         state.sources.remove(&sid);
         match &source {
@@ -248,13 +253,13 @@ mod tests {
     fn one_copy_counts() {
         let interests = Interests::new(Arc::new(Names::new("p")));
         let wants = [pattern("chat.*"), pattern(">"), by_name("chat.a")];
-        let sids: Vec<u64> = (11..)
-            .zip(&wants)
-            .map(|(sid, interest)| interests.want(interest, || sid).unwrap().0)
-            .collect();
+        let sids: Vec<u64> =
+            (11..).zip(&wants).map(|(sid, interest)| interests.want(interest, || sid).unwrap().0).collect();
         let takes = |name: &str| {
             sids.iter()
-                .map(|sid| interests.source(*sid).is_some_and(|source| interests.takes(&source, &topic(name))))
+                .map(|sid| {
+                    interests.source(*sid).is_some_and(|source| interests.takes(&source, &topic(name)))
+                })
                 .collect::<Vec<_>>()
         };
         assert_eq!(takes("chat.b")[..2], [true, true], "unless it is known that another comes");

@@ -61,13 +61,19 @@ impl Order {
             None => {
                 self.make_room();
                 let since = Instant::now();
-                self.topics.insert(topic.clone(), Topic { epoch, last: offset, early: BTreeMap::new(), since });
+                self.topics
+                    .insert(topic.clone(), Topic { epoch, last: offset, early: BTreeMap::new(), since });
             }
         }
     }
 
     /// Takes an entry as it came; gives on what is in order now, and says whether something waits.
-    pub(super) fn take(&mut self, topic: &TopicName, arrived: Arrived, mut give: impl FnMut(Incoming)) -> bool {
+    pub(super) fn take(
+        &mut self,
+        topic: &TopicName,
+        arrived: Arrived,
+        mut give: impl FnMut(Incoming),
+    ) -> bool {
         let Arrived { epoch, offset, before, message } = arrived;
         let Some(held) = self.topics.get_mut(topic).filter(|held| held.epoch == epoch) else {
             // Of another log than before: what waited of that one goes first.
@@ -142,7 +148,11 @@ mod tests {
 
     fn arrived(epoch: Epoch, before: u64, offset: u64) -> Arrived {
         let parts = MessageParts::new(TopicName::new("t").unwrap(), offset.to_string());
-        let origin = fanfare_core::backend::Origin { node: fanfare_core::backend::NodeId::new(1), stream: 1, seq: offset };
+        let origin = fanfare_core::backend::Origin {
+            node: fanfare_core::backend::NodeId::new(1),
+            stream: 1,
+            seq: offset,
+        };
         Arrived { epoch, offset, before, message: Some(Incoming::ephemeral(parts, origin)) }
     }
 

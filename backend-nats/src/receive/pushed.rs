@@ -61,7 +61,12 @@ struct Copies {
 }
 
 impl Pushed {
-    pub(crate) fn new(names: Arc<Names>, interests: Arc<Interests>, logs: Arc<Logs>, inbox: Arc<Inbox>) -> Self {
+    pub(crate) fn new(
+        names: Arc<Names>,
+        interests: Arc<Interests>,
+        logs: Arc<Logs>,
+        inbox: Arc<Inbox>,
+    ) -> Self {
         Self {
             node: inbox.node(),
             names,
@@ -102,7 +107,9 @@ impl Pushed {
 
     fn ephemeral(&self, topic: &TopicName, message: Message) {
         let envelope = match Envelope::decode(message.payload) {
-            Ok(envelope) if envelope.place.is_none() && names(&envelope).any(|name| name == topic) => envelope,
+            Ok(envelope) if envelope.place.is_none() && names(&envelope).any(|name| name == topic) => {
+                envelope
+            }
             Ok(_) => return self.warn_of(topic, "a message of another topic"),
             Err(error) => return self.warn_of(topic, &error.to_string()),
         };
@@ -113,7 +120,8 @@ impl Pushed {
     }
 
     fn logged(&self, topic: &TopicName, position: Position, last: u64, message: Message) {
-        let arrived = |message| Arrived { epoch: position.epoch, offset: position.offset, before: last, message };
+        let arrived =
+            |message| Arrived { epoch: position.epoch, offset: position.offset, before: last, message };
         let envelope = match Record::decode(message.payload) {
             Some(Record { mark: Some(mark), .. }) => {
                 self.interests.note_mark(topic, position.offset, mark.stands_for(position.offset));

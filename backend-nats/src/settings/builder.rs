@@ -33,7 +33,12 @@ impl NatsBuilder {
             publish_within: Duration::from_secs(4),
             ping_every: Duration::from_secs(2),
             buffer: None,
-            logs: LogSettings { streams: Streams::default(), storage: Storage::default(), replicas: 1, domain: None },
+            logs: LogSettings {
+                streams: Streams::default(),
+                storage: Storage::default(),
+                replicas: 1,
+                domain: None,
+            },
         });
         Self { settings }
     }
@@ -184,7 +189,8 @@ impl NatsBuilder {
         if cfg!(not(feature = "tls")) && settings.tls {
             return fail("TLS needs the feature `tls` of fanfare-nats");
         }
-        let signs = matches!(settings.login, Login::Nkey(_) | Login::Credentials(_) | Login::CredentialsFile(_));
+        let signs =
+            matches!(settings.login, Login::Nkey(_) | Login::Credentials(_) | Login::CredentialsFile(_));
         if cfg!(not(feature = "nkeys")) && signs {
             return fail("this login needs the feature `nkeys` of fanfare-nats");
         }

@@ -77,7 +77,10 @@ pub(crate) struct Address {
 pub(crate) enum Login {
     #[default]
     Nobody,
-    User { user: String, password: Secret },
+    User {
+        user: String,
+        password: Secret,
+    },
     Token(Secret),
     Nkey(Secret),
     /// The text of a credentials file: a JWT and the seed of its key.

@@ -42,7 +42,9 @@ pub(crate) fn parse(url: &str) -> Result<Parsed, BackendError> {
     for host in hosts.split(',') {
         servers.push(address(host)?);
     }
-    for (name, value) in query.split('&').filter(|pair| !pair.is_empty()).filter_map(|pair| pair.split_once('=')) {
+    for (name, value) in
+        query.split('&').filter(|pair| !pair.is_empty()).filter_map(|pair| pair.split_once('='))
+    {
         match name {
             "token" => login = Login::Token(Secret::new(decode(value)?)),
             "nkey" => login = Login::Nkey(Secret::new(decode(value)?)),
@@ -102,7 +104,10 @@ mod tests {
     #[test]
     fn urls_are_read() {
         let parsed = parse("nats://localhost").unwrap();
-        assert_eq!((parsed.servers, parsed.tls, parsed.login), (vec![at("localhost", 4222)], false, Login::Nobody));
+        assert_eq!(
+            (parsed.servers, parsed.tls, parsed.login),
+            (vec![at("localhost", 4222)], false, Login::Nobody)
+        );
         let parsed = parse("tls://ann:p%40ss@[::1]:7000,b/").unwrap();
         assert_eq!((parsed.servers, parsed.tls), (vec![at("::1", 7000), at("b", 4222)], true));
         assert_eq!(parsed.login, Login::User { user: "ann".into(), password: Secret::new("p@ss") });

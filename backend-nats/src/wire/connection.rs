@@ -72,7 +72,10 @@ impl ServerInfo {
 }
 
 /// Connects to a server, and hears what it says of itself.
-pub(crate) async fn connect(address: &Address, settings: &Settings) -> Result<(Connection, ServerInfo), Trouble> {
+pub(crate) async fn connect(
+    address: &Address,
+    settings: &Settings,
+) -> Result<(Connection, ServerInfo), Trouble> {
     let limit = settings.connect_within;
     let stream = timeout(limit, open(address)).await.unwrap_or_else(|_| {
         Err(Trouble::unavailable(format!("{address} did not accept a connection within {limit:?}")))
@@ -91,7 +94,9 @@ pub(crate) async fn connect(address: &Address, settings: &Settings) -> Result<(C
         Ok((plain.secure(&address.host, settings).await?, info))
     };
     timeout(limit, greeted).await.unwrap_or_else(|_| {
-        Err(Trouble::unavailable(format!("{address} accepted the connection, but did not greet us within {limit:?}: is it a NATS server?")))
+        Err(Trouble::unavailable(format!(
+            "{address} accepted the connection, but did not greet us within {limit:?}: is it a NATS server?"
+        )))
     })
 }
 
@@ -103,7 +108,9 @@ async fn open(address: &Address) -> Result<TcpStream, Trouble> {
 }
 
 fn no_nats() -> Trouble {
-    Trouble::configuration("the server speaks something else than NATS's protocol: is it a NATS server, and is this its client port?")
+    Trouble::configuration(
+        "the server speaks something else than NATS's protocol: is it a NATS server, and is this its client port?",
+    )
 }
 
 impl Connection {
@@ -159,14 +166,14 @@ impl Frames {
                 Ok(count) => self.heard.fetch_add(count as u64, Ordering::Relaxed),
                 // With TLS 1.3 a server that wants a certificate says so after the handshake.
                 Err(error) if error.kind() == io::ErrorKind::InvalidData => {
-                    let message = "the server ended TLS: does it want a client's certificate, or another one?";
+                    let message =
+                        "the server ended TLS: does it want a client's certificate, or another one?";
                     let kind = fanfare_core::backend::BackendErrorKind::Configuration;
                     return Err(Trouble { kind, ..Trouble::io(message, error) });
                 }
                 // What a server says no to in TLS 1.3 is told with the first bytes that are read.
                 Err(error) if error.kind() == io::ErrorKind::InvalidData => {
-                    let message =
-                        "the server has ended TLS: does it want a client's certificate, and trust the one that it was shown?";
+                    let message = "the server has ended TLS: does it want a client's certificate, and trust the one that it was shown?";
                     let kind = fanfare_core::backend::BackendErrorKind::Configuration;
                     return Err(Trouble { kind, ..Trouble::io(message, error) });
                 }

@@ -2,11 +2,7 @@
 
 use tokio::time::timeout;
 
-use super::{
-    Connection, ServerInfo, connect,
-    login::Hello,
-    parser::Frame,
-};
+use super::{Connection, ServerInfo, connect, login::Hello, parser::Frame};
 use crate::{
     error::Trouble,
     settings::{Address, Settings},
@@ -16,7 +12,10 @@ use crate::{
 const OLDEST: (u64, u64) = (2, 9);
 
 /// Connects and logs in. What the server says of itself afterwards counts: it may tell of other servers.
-pub(crate) async fn greet(address: &Address, settings: &Settings) -> Result<(Connection, ServerInfo), Trouble> {
+pub(crate) async fn greet(
+    address: &Address,
+    settings: &Settings,
+) -> Result<(Connection, ServerInfo), Trouble> {
     let (mut connection, mut info) = connect(address, settings).await?;
     check(&info)?;
     let hello = Hello::new(settings, &info.nonce).await?;
@@ -44,7 +43,8 @@ pub(crate) async fn greet(address: &Address, settings: &Settings) -> Result<(Con
 
 fn check(info: &ServerInfo) -> Result<(), Trouble> {
     if info.version() < OLDEST || !info.headers {
-        let plain: String = info.version.chars().filter(|ch| ch.is_ascii_digit() || *ch == '.').take(20).collect();
+        let plain: String =
+            info.version.chars().filter(|ch| ch.is_ascii_digit() || *ch == '.').take(20).collect();
         let (major, minor) = OLDEST;
         return Err(Trouble::configuration(format!(
             "the server's version is {plain}: NATS {major}.{minor} or newer is needed, with headers"

@@ -36,7 +36,12 @@ pub(crate) struct Watch {
 }
 
 /// Serves a queue over a connection; says why it has ended.
-pub(crate) async fn run(connection: Connection, queue: &Queue, pushes: &dyn Pushes, watch: &Watch) -> Trouble {
+pub(crate) async fn run(
+    connection: Connection,
+    queue: &Queue,
+    pushes: &dyn Pushes,
+    watch: &Watch,
+) -> Trouble {
     let Connection { mut frames, mut write } = connection;
     let heard = frames.heard.clone();
     let (pong, has_been_pinged) = (Notify::new(), std::sync::atomic::AtomicBool::new(false));

@@ -60,7 +60,8 @@ impl Hello {
             Login::Credentials(text) => hello.with_credentials(text.reveal(), nonce)?,
             Login::CredentialsFile(file) => {
                 let text = tokio::fs::read_to_string(file).await.map_err(|error| {
-                    let message = format!("the credentials file {} cannot be read ({})", file.display(), error.kind());
+                    let message =
+                        format!("the credentials file {} cannot be read ({})", file.display(), error.kind());
                     Trouble::configuration(message)
                 })?;
                 hello.with_credentials(&text, nonce)?
@@ -101,7 +102,9 @@ fn sign(seed: &str, nonce: &str) -> Result<(String, String), Trouble> {
             "the server asks for no nkey: it has none configured, use another login",
         ));
     }
-    let sig = key.sign(nonce.as_bytes()).map_err(|_| Trouble::configuration("the nkey cannot sign: is it a seed?"))?;
+    let sig = key
+        .sign(nonce.as_bytes())
+        .map_err(|_| Trouble::configuration("the nkey cannot sign: is it a seed?"))?;
     Ok((key.public_key(), URL_SAFE_NO_PAD.encode(sig)))
 }
 

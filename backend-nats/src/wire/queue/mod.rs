@@ -100,7 +100,9 @@ impl Queue {
         let mut state = self.state.lock();
         let size = request.size();
         let (calls, bytes) = match self.buffer {
-            _ if state.is_closed || (state.is_draining && request.may_wait) => return Some((request, Lost::Unsent)),
+            _ if state.is_closed || (state.is_draining && request.may_wait) => {
+                return Some((request, Lost::Unsent));
+            }
             _ if state.is_up => (MAX_CALLS, MAX_BYTES),
             // Only what is published is held back: other calls are made anew by who made them.
             Some(buffer) if request.may_wait => (buffer.messages, buffer.bytes),
@@ -197,7 +199,7 @@ impl Queue {
                 None => return Some(message),
             },
         };
-        let Some(mut request) = number.and_then(|number| state.asked.remove(&number)) else { return None };
+        let mut request = number.and_then(|number| state.asked.remove(&number))?;
         let number = number.unwrap_or_default();
         let has_ended = message.status().is_some();
         let answer = match &request.call {
@@ -248,8 +250,12 @@ impl Queue {
         for taken in &mut state.pinged {
             refused.extend(taken.extract_if(.., |request| request.subject() == subject));
         }
-        let asked: Vec<u64> =
-            state.asked.iter().filter(|(_, request)| request.subject() == subject).map(|(number, _)| *number).collect();
+        let asked: Vec<u64> = state
+            .asked
+            .iter()
+            .filter(|(_, request)| request.subject() == subject)
+            .map(|(number, _)| *number)
+            .collect();
         for number in asked {
             refused.extend(state.asked.remove(&number));
         }
@@ -367,8 +373,11 @@ impl Queue {
         state.done.clear();
         let pinged = state.pinged.drain(..).flatten().collect::<Vec<_>>();
         let asked = std::mem::take(&mut state.asked);
-        let mut lost: Vec<_> =
-            pinged.into_iter().chain(asked.into_values()).map(|request| (request, Lost::Unanswered)).collect();
+        let mut lost: Vec<_> = pinged
+            .into_iter()
+            .chain(asked.into_values())
+            .map(|request| (request, Lost::Unanswered))
+            .collect();
         // The server has said that it did nothing for these.
         while let Some((_, request)) = state.again.pop_last() {
             state.appends.push_front(request);

@@ -82,7 +82,9 @@ impl Request {
 
     pub(super) fn subject(&self) -> &str {
         match &self.call {
-            Call::Frames { subject, .. } | Call::Ask { subject, .. } | Call::Append { subject, .. } => subject,
+            Call::Frames { subject, .. } | Call::Ask { subject, .. } | Call::Append { subject, .. } => {
+                subject
+            }
         }
     }
 

@@ -1,0 +1,96 @@
+use bytes::Bytes;
+use futures_util::FutureExt;
+
+use super::*;
+
+fn append(queue: &Queue, payload: &'static str) -> Asking {
+    let payload = Bytes::from_static(payload.as_bytes());
+    queue.hand_over(Call::Append { subject: "l.t.a".into(), id: None, payload }, true)
+}
+
+fn frames(queue: &Queue, bytes: &'static str) -> Asking {
+    let bytes = Bytes::from_static(bytes.as_bytes());
+    queue.hand_over(Call::Frames { subject: "s".into(), bytes }, false)
+}
+
+fn sent(queue: &Queue) -> String {
+    let mut out = BytesMut::new();
+    queue.take(&mut out, usize::MAX);
+    String::from_utf8(out.to_vec()).unwrap()
+}
+
+/// The subjects for answers in what was sent.
+fn replies(sent: &str) -> Vec<String> {
+    sent.split_whitespace().filter(|word| word.starts_with("_INBOX.x.")).map(str::to_owned).collect()
+}
+
+fn answer(queue: &Queue, reply: &str, headers: &'static str, payload: &'static str) {
+    let (headers, payload) = (Bytes::from_static(headers.as_bytes()), Bytes::from_static(payload.as_bytes()));
+    let message = Message { sid: INBOX, subject: reply.to_owned(), reply: None, headers, payload };
+    assert!(queue.answer(message).is_none());
+}
+
+fn up() -> Queue {
+    let queue = Queue::new(None);
+    queue.up("_INBOX.x".into());
+    queue
+}
+
+#[tokio::test]
+async fn what_a_stream_refuses_that_is_gone_goes_to_the_next_in_its_order() {
+    let queue = up();
+    let asked = ["first", "second", "third"].map(|text| append(&queue, text));
+    assert_eq!(sent(&queue), "", "no stream is known");
+    queue.until_it_lacks_a_stream().await;
+    queue.set_stream("old".into());
+    let replies_of_old = replies(&sent(&queue));
+    assert_eq!(replies_of_old.len(), 3);
+    answer(&queue, &replies_of_old[1], "NATS/1.0 503\r\n\r\n", "");
+    answer(&queue, &replies_of_old[2], "NATS/1.0 503\r\n\r\n", "");
+    assert_eq!(sent(&queue), "", "the first may have been stored");
+    answer(&queue, &replies_of_old[0], "", "{\"error\":{\"code\":400,\"err_code\":10060}}");
+    queue.until_it_lacks_a_stream().await;
+    assert!(queue.was_refused());
+    queue.set_stream("new".into());
+    let again = sent(&queue);
+    let places = ["first", "second", "third"].map(|text| again.find(text).unwrap());
+    assert!(places.is_sorted() && again.contains("Nats-Expected-Stream: new\r\n"), "{again}");
+    let [first, ..] = asked;
+    answer(&queue, &replies(&again)[0], "", "{\"stream\":\"new\",\"seq\":1}");
+    assert!(matches!(first.answer().await, Ok(Answer::Message(_))));
+}
+
+#[tokio::test]
+async fn frames_are_taken_when_the_ping_behind_them_is_answered() {
+    let queue = up();
+    let (one, two) = (frames(&queue, "SUB s 5\r\n"), frames(&queue, "PUB s 0\r\n\r\n"));
+    assert_eq!(sent(&queue), "SUB s 5\r\nPUB s 0\r\n\r\nPING\r\n");
+    let mut two = Box::pin(two.answer());
+    assert!(two.as_mut().now_or_never().is_none());
+    queue.pong();
+    assert!(matches!(one.answer().await, Ok(Answer::Taken)));
+    assert!(matches!(two.await, Ok(Answer::Taken)));
+}
+
+#[tokio::test]
+async fn what_was_sent_is_unanswered_and_what_was_not_is_unsent() {
+    let queue = up();
+    let first = frames(&queue, "PUB s 0\r\n\r\n");
+    sent(&queue);
+    let second = frames(&queue, "PUB s 0\r\n\r\n");
+    queue.down();
+    assert!(matches!(first.answer().await, Err(Lost::Unanswered)));
+    assert!(matches!(second.answer().await, Err(Lost::Unsent)));
+    assert!(matches!(frames(&queue, "").answer().await, Err(Lost::Unsent)));
+}
+
+#[tokio::test]
+async fn what_the_server_refuses_fails_alone() {
+    let queue = up();
+    let refused = frames(&queue, "SUB s 5\r\n");
+    sent(&queue);
+    assert!(queue.refuse("s", &Trouble::refused("no")));
+    assert!(matches!(refused.answer().await, Err(Lost::Refused(_))));
+    assert!(!queue.refuse("s", &Trouble::refused("no")), "nobody has asked");
+    queue.pong();
+}
