@@ -8,5 +8,6 @@ mod support;
 mod cross_origin;
 mod documents;
 mod nginx;
+mod people;
 mod resume;
 mod scaling;

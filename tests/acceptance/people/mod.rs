@@ -1,0 +1,6 @@
+//! What people know from elsewhere, over real sockets: broadcasts and private messages, calls, who is there, sessions, and what an app does to
+//! its clients. Each test is a sentence; where it says nothing else it holds on every backend, on two nodes where nodes can share it.
+
+mod harness;
+
+mod everyone;
