@@ -4,6 +4,7 @@ mod support;
 
 use std::{marker::PhantomData, net::SocketAddr, sync::Arc, time::Duration};
 
+use async_nats::ConnectOptions;
 use async_trait::async_trait;
 use fanfare_core::backend::Backend;
 use fanfare_nats::NatsBackend;
@@ -11,7 +12,8 @@ use fanfare_testkit::{
     faults::{self, EPHEMERAL, Site},
     server::Program,
 };
-use support::{Current, Debians, Kind, PASSWORD, PATIENCE, Setup, built, url_of};
+use support::{Current, Debians, Kind, PASSWORD, PATIENCE, Setup, USER, built, url_of};
+use tokio::time::{sleep, timeout};
 
 /// A server that is killed, restarted, cut off, slow.
 struct On<K> {
@@ -39,6 +41,18 @@ impl<K: Kind> faults::Setup for On<K> {
 
     fn backend_at(&self, server: SocketAddr) -> Arc<dyn Backend> {
         Arc::new(built(NatsBackend::builder(url_of(server, PASSWORD))))
+    }
+
+    async fn bare_client(&self) -> bool {
+        let proxy = self.setup.proxy.addr().to_string();
+        let connect = || {
+            let login = ConnectOptions::with_user_and_password(USER.into(), PASSWORD.into());
+            timeout(Duration::from_millis(500), login.connect(proxy.as_str()))
+        };
+        while !matches!(connect().await, Ok(Ok(_))) {
+            sleep(Duration::from_millis(5)).await;
+        }
+        true
     }
 
     async fn kick(&self) {

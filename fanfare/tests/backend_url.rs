@@ -51,14 +51,39 @@ const SCHEMES: [&str; 8] = [
     "redis+unix",
 ];
 
-#[cfg(not(feature = "redis"))]
+const NATS_SCHEMES: [&str; 3] = ["nats", "tls", "nats+tls"];
+
+/// Each scheme that the features at hand leave out.
+fn not_compiled_in() -> Vec<(&'static str, &'static str)> {
+    let mut missing = Vec::new();
+    if cfg!(not(feature = "redis")) {
+        missing.extend(SCHEMES.map(|scheme| (scheme, "redis")));
+    }
+    if cfg!(not(feature = "nats")) {
+        missing.extend(NATS_SCHEMES.map(|scheme| (scheme, "nats")));
+    }
+    missing
+}
+
 #[test]
 fn a_backend_that_is_not_compiled_in_names_its_feature() {
-    for scheme in SCHEMES {
+    for (scheme, feature) in not_compiled_in() {
         let shown = shown(&format!("{scheme}://user:hunter2@host/mymaster"));
-        assert!(shown.contains(&format!("{scheme}:// needs the feature `redis`")), "{shown}");
+        assert!(shown.contains(&format!("{scheme}:// needs the feature `{feature}`")), "{shown}");
         assert!(!shown.contains("hunter2"), "{shown}");
     }
+}
+
+#[cfg(feature = "nats")]
+#[test]
+fn nats_takes_each_of_its_schemes() {
+    for scheme in NATS_SCHEMES {
+        let builder = named(&format!("{scheme}://user:hunter2@host,other:4223")).unwrap();
+        assert!(!format!("{builder:?}").contains("hunter2"), "{scheme}");
+    }
+    assert!(shown("nats://host/0").contains("path"));
+    let backend = fanfare::nats::NatsBackend::builder("nats://host").prefix("app").build().unwrap();
+    drop(Broker::builder().policy(Open).backend(backend));
 }
 
 #[cfg(feature = "redis")]
@@ -92,6 +117,8 @@ fn passwords_are_never_quoted() {
         "redis://user:hunter2@host:port",
         "redis://user:hunter2@host/zero",
         "redis+nothing://user:hunter2@host",
+        "nats://user:hunter2@host:port",
+        "nats+nothing://user:hunter2@host",
         "memory://user:hunter2@host",
         "9c31f0a8hunter2aaaaaaaaaaaaa://host",
     ] {

@@ -38,7 +38,7 @@ struct Args {
     /// The address to listen on.
     #[arg(long, default_value = "127.0.0.1:9120")]
     listen: SocketAddr,
-    /// What carries messages between servers: memory: or redis://HOST:PORT and the like.
+    /// What carries messages between servers: memory:, redis://HOST:PORT, nats://HOST:PORT and the like.
     #[arg(long, value_name = "URL", default_value = "memory:")]
     backend: String,
     /// Worker threads, and fan-out shards.

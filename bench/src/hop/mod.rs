@@ -4,6 +4,7 @@
 //! machine: the way of a message from node to node in an open loop, and logged publishes from many tasks.
 
 mod bare;
+mod nats;
 mod ours;
 mod pace;
 mod redis;
@@ -15,6 +16,7 @@ use std::{
 
 use bare::Bare;
 use clap::{Parser, ValueEnum};
+use nats::Nats;
 use pace::Times;
 use redis::Redis;
 
@@ -45,6 +47,7 @@ pub struct Options {
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum Backend {
     Redis,
+    Nats,
 }
 
 /// Starts the server, measures, and prints the figures of each round and the medians of the ratios.
@@ -58,6 +61,7 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
     runtime.block_on(async {
         match options.backend {
             Backend::Redis => measure(Redis::start().await?, options).await,
+            Backend::Nats => measure(Nats::start().await?, options).await,
         }
     })
 }

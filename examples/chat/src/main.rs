@@ -1,5 +1,5 @@
 //! A chat: rooms with history, who is typing, and recovery of what was missed. One process serves the page and the
-//! WebSocket; open it in two windows. With `--backend redis://..` any number of processes are one chat: behind a proxy that
+//! WebSocket; open it in two windows. With `--backend redis://..` or `nats://..` any number of processes are one chat: behind a proxy that
 //! gives each window to any of them, nobody notices which, nor that one is gone.
 
 use std::{io, net::SocketAddr, time::Duration};
@@ -31,7 +31,7 @@ struct Args {
     /// The address to listen on.
     #[arg(long, default_value = "127.0.0.1:3000")]
     listen: SocketAddr,
-    /// What carries lines between processes, and keeps them: memory: for one process, or redis://HOST:PORT and the like.
+    /// What carries lines between processes, and keeps them: memory: for one process, or redis://HOST:PORT, nats://HOST:PORT and the like.
     /// The environment is the better place for a password, since everybody on the machine sees options.
     #[arg(
         long,

@@ -1,7 +1,7 @@
-//! Several processes on one Redis, behind nginx: which of them serves a client is nobody's concern, nor that one is gone.
+//! Several processes on one Redis or NATS, behind nginx: which of them serves a client is nobody's concern, nor that one is gone.
 
 mod cluster;
 mod nodes;
 mod page;
 mod person;
-mod redis;
+mod server;

@@ -1,9 +1,14 @@
 //! Nodes come and go while two people type.
 
 use super::{
-    cluster::{Cluster, revive},
+    cluster::{Carrier, Cluster, on_each, revive},
     person::{Person, Told, say_the_last_line},
 };
+
+on_each! {
+    a_node_is_killed_and_nobody_loses_a_line
+    nodes_are_replaced_one_after_the_other_and_nobody_loses_a_line
+}
 
 /// How many lines each types.
 const LINES: usize = 120;
@@ -21,9 +26,8 @@ fn check(ann: &Told, ben: &Told) {
     }
 }
 
-#[tokio::test]
-async fn a_node_is_killed_and_nobody_loses_a_line() {
-    let Some(mut cluster) = Cluster::start(&[]).await else { return };
+async fn a_node_is_killed_and_nobody_loses_a_line(carrier: Carrier) {
+    let Some(mut cluster) = Cluster::start(carrier).await else { return };
     let (ann, ben) = (Person::new("ann", LINES), Person::new("ben", LINES));
     let mut progress = [ann.progress(), ben.progress()];
     let Cluster { nodes, nginx, .. } = &mut cluster;
@@ -44,12 +48,11 @@ async fn a_node_is_killed_and_nobody_loses_a_line() {
 }
 
 /// As a new version is rolled out.
-#[tokio::test]
-async fn nodes_are_replaced_one_after_the_other_and_nobody_loses_a_line() {
-    let Some(mut cluster) = Cluster::start(&[]).await else { return };
+async fn nodes_are_replaced_one_after_the_other_and_nobody_loses_a_line(carrier: Carrier) {
+    let Some(mut cluster) = Cluster::start(carrier).await else { return };
     let (ann, ben) = (Person::new("ann", LINES), Person::new("ben", LINES));
     let mut progress = [ann.progress(), ben.progress()];
-    let Cluster { redis, nodes, nginx } = &mut cluster;
+    let Cluster { server, nodes, nginx } = &mut cluster;
     let fate = async {
         for (step, which) in [(LINES / 4, 0), (LINES / 2, 1)] {
             for person in &mut progress {
@@ -57,7 +60,7 @@ async fn nodes_are_replaced_one_after_the_other_and_nobody_loses_a_line() {
             }
             nodes[which].terminate();
             assert!(nodes[which].ended().await.success());
-            revive(&mut nodes[which], redis);
+            revive(&mut nodes[which], carrier, server);
         }
         for person in &mut progress {
             person.until(LINES).await;

@@ -9,8 +9,12 @@ use tokio::{
     time::timeout,
 };
 
-use super::cluster::{Cluster, revive};
+use super::cluster::{Carrier, Cluster, on_each, revive};
 use crate::support::{PATIENCE, chromium, found, root};
+
+on_each! {
+    a_page_loses_its_node_and_no_line
+}
 
 /// How many lines each window types.
 const LINES: u64 = 60;
@@ -46,17 +50,16 @@ impl Windows {
     }
 }
 
-#[tokio::test]
-async fn a_page_loses_its_node_and_no_line() {
-    let Some(mut cluster) = Cluster::start(&[]).await else { return };
-    let Cluster { redis, nodes, nginx } = &mut cluster;
+async fn a_page_loses_its_node_and_no_line(carrier: Carrier) {
+    let Some(mut cluster) = Cluster::start(carrier).await else { return };
+    let Cluster { server, nodes, nginx } = &mut cluster;
     let Some(mut windows) = Windows::open(&format!("https://{}/", nginx.address)) else { return };
     // Whichever serves a window.
     for (step, which) in [(LINES / 4, 0), (LINES / 2, 1)] {
         windows.typed(step).await;
         nodes[which].kill();
         windows.typed(step + LINES / 6).await;
-        revive(&mut nodes[which], redis);
+        revive(&mut nodes[which], carrier, server);
     }
     windows.typed(LINES).await;
     let end = windows.next().await;

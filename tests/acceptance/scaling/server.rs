@@ -1,31 +1,38 @@
-//! Redis itself is killed and started again while two people type: what it still has is heard, and what it has lost is told.
+//! The server itself is killed and started again while two people type: what it still has is heard, and what it has lost is told.
 
 use std::{collections::BTreeSet, time::Duration};
 
 use super::{
-    cluster::Cluster,
+    cluster::{Carrier, Cluster, on_each},
     person::{Heard, Person, Told, say_the_last_line},
 };
+
+on_each! {
+    a_server_that_keeps_its_data_loses_no_line
+    a_server_that_loses_its_data_is_told_by_a_gap
+}
 
 /// How many lines each types.
 const LINES: usize = 90;
 
-/// How long Redis is away.
+/// How long the server is away.
 const AWAY: Duration = Duration::from_millis(700);
 
-/// Two people, and a Redis with more of its configuration that is killed in between.
-async fn killed(lines: &[&str]) -> Option<(Told, Told)> {
-    let mut cluster = Cluster::start(lines).await?;
+/// Two people, and a server that is killed in between, and comes back with its data or without.
+async fn killed(mut cluster: Cluster, loses_all: bool) -> (Told, Told) {
     let (ann, ben) = (Person::new("ann", LINES), Person::new("ben", LINES));
     let mut progress = [ann.progress(), ben.progress()];
-    let Cluster { redis, nginx, .. } = &mut cluster;
+    let Cluster { server, nginx, .. } = &mut cluster;
     let fate = async {
         for person in &mut progress {
             person.until(LINES / 3).await;
         }
-        redis.kill();
+        server.kill();
         tokio::time::sleep(AWAY).await;
-        redis.restart().await.unwrap();
+        if loses_all {
+            server.wipe().unwrap();
+        }
+        server.restart().await.unwrap();
         for person in &mut progress {
             person.until(LINES).await;
         }
@@ -36,24 +43,24 @@ async fn killed(lines: &[&str]) -> Option<(Told, Told)> {
         assert_eq!(person.returns, 0, "a connection outlives an outage of the backend");
         assert!(!person.unanswered.is_empty(), "nobody has noticed the outage");
     }
-    Some((ann, ben))
+    (ann, ben)
 }
 
-#[tokio::test]
-async fn a_redis_that_keeps_its_data_loses_no_line() {
-    let Some((ann, ben)) = killed(&["appendonly yes", "appendfsync always"]).await else { return };
+async fn a_server_that_keeps_its_data_loses_no_line(carrier: Carrier) {
+    let Some(cluster) = Cluster::that_keeps_all(carrier).await else { return };
+    let (ann, ben) = killed(cluster, false).await;
     assert_eq!(ann.lines(), ben.lines(), "one order for all");
     let once: BTreeSet<_> = ann.lines().into_iter().collect();
     assert_eq!((once.len(), ann.lines().len()), (2 * LINES + 1, 2 * LINES + 1));
-    // Of a Redis that was killed nobody can know whether it has lost the end of its log: one word of caution is in order.
+    // Of a server that was killed nobody can know whether it has lost the end of its log: one word of caution is in order.
     for person in [&ann, &ben] {
         assert!(matches!(*person.gaps(), [] | ["backend"]), "{:?}", person.gaps());
     }
 }
 
-#[tokio::test]
-async fn a_redis_that_loses_its_data_is_told_by_a_gap() {
-    let Some((ann, ben)) = killed(&[]).await else { return };
+async fn a_server_that_loses_its_data_is_told_by_a_gap(carrier: Carrier) {
+    let Some(cluster) = Cluster::start(carrier).await else { return };
+    let (ann, ben) = killed(cluster, true).await;
     for person in [&ann, &ben] {
         assert_eq!(person.gaps(), ["epoch"]);
     }
@@ -63,7 +70,7 @@ async fn a_redis_that_loses_its_data_is_told_by_a_gap() {
     };
     let ((before, after), (bens, after_too)) = (halves(&ann), halves(&ben));
     assert_eq!(after, after_too, "one order for all");
-    // Who was nearer heard more before Redis went; what both heard is the same.
+    // Who was nearer heard more before the server went; what both heard is the same.
     assert!(before.starts_with(&bens) || bens.starts_with(&before));
 
     let unanswered: BTreeSet<_> = ann.unanswered.union(&ben.unanswered).map(String::as_str).collect();
