@@ -247,12 +247,7 @@ impl Logs {
         let name = match found.as_slice() {
             [] => return self.create(needs).await,
             [name] => name,
-            _ => {
-                return Err(Trouble::configuration(format!(
-                    "several streams take subjects of {}: one has to take them all",
-                    self.names.logs()
-                )));
-            }
+            several => return self.choose(several).await,
         };
         // What is known before the question: the stream goes on while it is answered.
         let reached = self.state.lock().reached.get(name).copied().unwrap_or_default();
@@ -262,6 +257,35 @@ impl Logs {
             Err(refusal) => return Err(refusal.into_trouble()),
         };
         self.check(info, needs, reached).await
+    }
+
+    /// Of streams that nodes have created at the same time the oldest stays: all nodes choose the same.
+    async fn choose(&self, names: &[String]) -> Result<Option<Stream>, Trouble> {
+        let is_managed = self.settings.logs.streams == Streams::Managed;
+        if !is_managed || names.iter().any(|name| self.names.epoch(name).is_none()) {
+            return Err(Trouble::configuration(format!(
+                "several streams take subjects of {}: one has to take them all",
+                self.names.logs()
+            )));
+        }
+        let mut found = Vec::new();
+        for name in names {
+            match self.api.ask::<Info>(&format!("STREAM.INFO.{name}"), &json!({})).await {
+                Ok(info) => found.push((super::time::parse(&info.created), info.created, name)),
+                Err(refusal) if refusal.is_gone() => return Ok(None),
+                Err(refusal) => return Err(refusal.into_trouble()),
+            }
+        }
+        found.sort_unstable();
+        for (_, _, name) in found.iter().skip(1) {
+            tracing::info!(target: "fanfare::nats", stream = name, "another node was quicker: its stream stays");
+            match self.api.ask::<serde_json::Value>(&format!("STREAM.DELETE.{name}"), &json!({})).await {
+                Ok(_) => {}
+                Err(refusal) if refusal.is_gone() => {}
+                Err(refusal) => return Err(refusal.into_trouble()),
+            }
+        }
+        Ok(None)
     }
 
     async fn create(&self, needs: Limits) -> Result<Option<Stream>, Trouble> {
@@ -274,9 +298,10 @@ impl Logs {
         }
         let config = self.config(needs, Epoch::random());
         match self.api.ask::<Info>(&format!("STREAM.CREATE.{}", config.name), &config).await {
-            Ok(info) => {
+            Ok(_) => {
                 tracing::info!(target: "fanfare::nats", stream = config.name, "created the stream that holds the logs");
-                self.check(info, needs, 0).await
+                // It is looked at again: another node may have created one at the same time, and servers let that pass.
+                Ok(None)
             }
             // Another node was quicker.
             Err(refusal) if refusal.has_code(&[OVERLAPS, NAME_IN_USE]) => Ok(None),
