@@ -20,7 +20,7 @@ pub use rules::Rules;
 
 use crate::{
     session::{Handshake, Refusal},
-    topic::{TopicName, TopicPattern},
+    topic::{Address, TopicName, TopicPattern},
 };
 
 /// Decides who may connect and what an admitted client may do.
@@ -121,10 +121,11 @@ pub enum Action<'a> {
     Subscribe(&'a TopicName),
     /// Receive the messages of every topic that a pattern matches.
     SubscribePattern(&'a TopicPattern),
-    /// Publish to a topic, or to an [`Address`](crate::topic::Address): to another client or user, or to everybody. A policy that allows
-    /// to publish wherever one likes allows that as well; [`Address::of`](crate::topic::Address::of) tells addresses from topics, and
-    /// [`Rules`] allow it only where a pattern names it, such as `$user.*`.
+    /// Publish to a topic.
     Publish(&'a TopicName),
+    /// Publish to an [`Address`]: to another client, to a user, or to everybody. [`Rules`] allow it where a pattern names it, such as
+    /// `$user.*`.
+    PublishTo(&'a Address),
     /// Read a topic's history.
     History(&'a TopicName),
     /// See who is there on a topic: read the list of its members, or be told who comes and goes.

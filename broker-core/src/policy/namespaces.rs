@@ -38,8 +38,8 @@ impl Policies {
             | Action::History(topic)
             | Action::Presence(topic)
             | Action::Keep(topic) => smallvec![self.of_topic(topic)],
-            // Methods are no topics.
-            Action::Call(_) => smallvec![&self.root],
+            // Methods and addresses are no topics.
+            Action::Call(_) | Action::PublishTo(_) => smallvec![&self.root],
         }
     }
 

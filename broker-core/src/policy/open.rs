@@ -21,7 +21,7 @@ impl Policy for Open {
 
     fn authorize<'a>(&'a self, _: &'a Identity, action: Action<'a>) -> Verdict<'a> {
         match action {
-            Action::Publish(topic) if Address::of(topic) == Some(Address::All) => {
+            Action::PublishTo(Address::All) => {
                 Verdict::deny(Refusal::forbidden("clients do not publish to everybody"))
             }
             _ => Verdict::allow(),

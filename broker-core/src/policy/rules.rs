@@ -5,7 +5,7 @@ use async_trait::async_trait;
 use super::{Action, Admission, Identity, Policy, Verdict};
 use crate::{
     session::{Handshake, Refusal},
-    topic::{InvalidTopic, PatternTrie, TopicPattern},
+    topic::{InvalidTopic, PatternTrie, Topic, TopicPattern},
 };
 
 /// Admits everybody, anonymously, and allows what its patterns name: nothing,
@@ -67,6 +67,9 @@ impl Rules {
                 self.subscribe.best(topic).is_some()
             }
             Action::Publish(topic) => self.publish.best(topic).is_some(),
+            Action::PublishTo(address) => {
+                address.name().is_ok_and(|name| self.publish.best(&name).is_some())
+            }
             Action::Call(method) => self.call.best(method).is_some(),
             Action::SubscribePattern(pattern) => {
                 self.subscribe.iter().any(|(allowed, ())| allowed.covers(pattern))

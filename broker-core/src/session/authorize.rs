@@ -8,22 +8,22 @@ use super::{CommandError, ErrorCode, Refusal};
 use crate::{
     broker::Inner,
     policy::{Action, Grant, Identity, Verdict},
-    topic::Address,
 };
 
-/// Asks the policy; one that panics refuses. System topics are not the clients': they may
-/// publish to addresses, where the policy allows it.
+/// Asks the policy; one that panics refuses. System topics are not the clients'.
 pub(in crate::session) async fn authorize(
     broker: &Inner,
     identity: &Identity,
     action: Action<'_>,
 ) -> Result<Grant, CommandError> {
     let is_system = match action {
-        Action::Subscribe(topic) | Action::History(topic) | Action::Presence(topic) => topic.is_system(),
-        Action::Publish(topic) => topic.is_system() && Address::of(topic).is_none(),
+        Action::Subscribe(topic)
+        | Action::Publish(topic)
+        | Action::History(topic)
+        | Action::Presence(topic) => topic.is_system(),
         Action::Call(method) => method.is_system(),
         Action::SubscribePattern(pattern) => pattern.as_str().starts_with('$'),
-        Action::Keep(_) | Action::KeepPattern(_) => false,
+        Action::PublishTo(_) | Action::Keep(_) | Action::KeepPattern(_) => false,
     };
     let field = if matches!(action, Action::Call(_)) { "method" } else { "topic" };
     if is_system {

@@ -11,7 +11,7 @@ use crate::{
     message::{MessageParts, Publisher},
     policy::Action,
     publish::{Ack, PublishError},
-    topic::TopicName,
+    topic::{Address, TopicName},
 };
 
 impl SessionState {
@@ -83,7 +83,9 @@ async fn topics(
     let mut topics = Vec::with_capacity(names.len());
     for name in names {
         let topic = TopicName::new(name).map_err(|error| CommandError::invalid_topic(field, &error))?;
-        authorize(broker, &client.identity, Action::Publish(&topic)).await?;
+        let address = Address::of(&topic);
+        let action = address.as_ref().map_or(Action::Publish(&topic), Action::PublishTo);
+        authorize(broker, &client.identity, action).await?;
         if !topics.contains(&topic) {
             topics.push(topic);
         }

@@ -46,7 +46,7 @@ impl Policy for Everybody {
         let is_own = match action {
             Action::Subscribe(topic) | Action::History(topic) => Inbox(user).name().as_ref() == Ok(topic),
             // What one tab has to tell the others of the same user: what has been read.
-            Action::Publish(topic) => Address::of(topic) == Some(Address::user(user)),
+            Action::PublishTo(Address::User(to)) => **to == *user,
             _ => false,
         };
         if is_own { Verdict::allow() } else { Verdict::deny(Refusal::forbidden("this is somebody else's")) }
