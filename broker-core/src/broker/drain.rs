@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use super::Inner;
 use crate::{
     limits::FOREVER,
-    session::{CloseKind, CloseReason},
+    session::{BEQUEATH_WITHIN, CloseKind, CloseReason},
 };
 
 /// How often the end is looked for.
@@ -33,11 +33,16 @@ impl Inner {
             let spread = SPREAD.mul_f64(fastrand::f64());
             outbox.finish(CloseReason::new(CloseKind::Draining).retry_after(spread));
         }
-        let ended = wait(deadline, || self.registry.len() == 0).await;
+        // What is left of the time is for their sessions.
+        let spared = if self.has_heirs() { BEQUEATH_WITHIN.min(within / 4) } else { Duration::ZERO };
+        let ended = wait(deadline.checked_sub(spared).unwrap_or(deadline), || self.registry.len() == 0).await;
         if !ended {
             for outbox in self.registry.outboxes() {
                 outbox.abort();
             }
+        }
+        if let Some(this) = self.weak().upgrade() {
+            this.bequeath_sessions(deadline).await;
         }
         self.cluster.leave(deadline).await;
         self.stop_tasks();

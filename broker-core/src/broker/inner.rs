@@ -35,7 +35,7 @@ use crate::{
     policy::Policies,
     presence::Presence,
     publish::{Echoes, PublishError},
-    session::{ClientId, clock::Clock, seat::Attendance},
+    session::{ClientId, Heirs, clock::Clock, seat::Attendance},
     stats::Totals,
     table::Table,
     topic::{Address, TopicName},
@@ -62,6 +62,9 @@ pub(crate) struct Inner {
     pub(crate) parking: Parking,
     /// How many sessions are looked for on all nodes at once.
     pub(crate) searches: Semaphore,
+    pub(crate) heirs: Heirs,
+    /// A message to an address has come, or may have.
+    pub(crate) is_addressed: AtomicBool,
     /// What of sessions has its time.
     pub(crate) clock: Arc<Clock>,
     /// Who is there.
@@ -134,6 +137,8 @@ impl Inner {
             registry: Arc::new(Registry::new(&limits)),
             parking: Parking::new(&limits),
             searches: Semaphore::new(MAX_SEARCHES),
+            heirs: Heirs::default(),
+            is_addressed: AtomicBool::new(false),
             clock: Arc::default(),
             presence: Presence::new(this.clone(), node, capabilities.inline, keeps_presence),
             attendance: OnceLock::new(),

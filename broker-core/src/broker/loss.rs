@@ -10,6 +10,7 @@ use crate::{
     fanout::{Cost, Event, Item, Whom, bits},
     message::{Gap, GapReason},
     table::{Sequencer, TopicState},
+    table::TopicId,
     topic::{TopicName, TopicPattern},
 };
 
@@ -24,6 +25,9 @@ impl Inner {
             self.tell_patterns_lost(None);
         }
         for state in topics {
+            if state.id() == TopicId::DIRECT {
+                self.note_addressed();
+            }
             let (is_filling, has_log) = {
                 let mut sequencer = state.sequencer();
                 (sequencer.fill_again(), sequencer.log().is_some())

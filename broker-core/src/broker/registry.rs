@@ -98,7 +98,7 @@ impl Registry {
     }
 
     pub(crate) fn close(&self, client: ClientId, reason: CloseReason) -> bool {
-        self.seat(client).map(|seat| seat.outbox.close(reason)).is_some()
+        self.seat(client).map(|seat| seat.dismiss(reason)).is_some()
     }
 
     /// All connections, those that are not admitted yet among them.
@@ -129,11 +129,12 @@ impl Registry {
 }
 
 impl Registry {
-    /// A connection that is over, but not gone yet, counts for its user no more.
-    pub(super) fn forget_user_of(&self, seat: &Arc<Seat>) {
+    /// A connection that is over, but not gone yet, counts for its user no more, and nothing is for it.
+    pub(super) fn forget(&self, seat: &Arc<Seat>) {
         if let Some(user) = seat.user() {
             self.users.remove(&user, seat);
         }
+        self.seats.remove_if(&seat.client(), |_, held| Arc::ptr_eq(held, seat));
     }
 }
 

@@ -54,6 +54,8 @@ pub(crate) mod parcels {
     pub(super) const QUESTION: u8 = 1;
     pub(super) const ANSWER: u8 = 2;
     pub(crate) const PRESENCE: u8 = 3;
+    /// What has become of sessions.
+    pub(crate) const SESSIONS: u8 = 4;
 }
 
 /// What a question is about: who registers for it answers.
@@ -66,6 +68,8 @@ pub(crate) mod questions {
     pub(crate) const CALL: u8 = 3;
     /// What is known of the presence of topics?
     pub(crate) const PRESENCE: u8 = 4;
+    /// Sessions of a node that stops are to be kept.
+    pub(crate) const KEEP: u8 = 5;
 }
 
 /// What heartbeats carry for others.
@@ -118,7 +122,7 @@ impl Cluster {
     pub(crate) fn new(node: NodeId, every: Duration, is_alone: bool) -> Self {
         Self {
             node,
-            stamp: fastrand::u64(..),
+            stamp: crate::random::name(),
             every: every.clamp(Duration::from_millis(10), Duration::from_secs(600)),
             peers: Mutex::default(),
             up: RwLock::new(Arc::new([])),

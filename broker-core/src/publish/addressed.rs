@@ -5,7 +5,7 @@
 //! `message_id`: the addresses, as they were published to, with a blank between them, which no name holds. So backends need
 //! not know of any of this, and several ephemeral topics can be published to beside.
 
-use std::sync::Arc;
+use std::sync::{Arc, atomic::Ordering};
 
 use crate::{
     backend::Origin,
@@ -36,6 +36,18 @@ pub(crate) fn read(text: Option<&str>) -> Vec<To> {
 }
 
 impl Inner {
+    /// Whether messages to addresses have come here at all: who was away may have missed some.
+    pub(crate) fn is_addressed(&self) -> bool {
+        self.is_addressed.load(Ordering::SeqCst)
+    }
+
+    /// Notes that one has, before those it stands for are looked up: who is not among them then is told when it is back.
+    pub(crate) fn note_addressed(&self) {
+        if !self.is_addressed() {
+            self.is_addressed.store(true, Ordering::SeqCst);
+        }
+    }
+
     /// Gives a message to those who an address stands for, on shards whose permits have been taken.
     pub(super) fn push_addressed(
         &self,
@@ -63,6 +75,7 @@ impl Inner {
         origin: Origin,
         special: Option<&Arc<Special>>,
     ) {
+        self.note_addressed();
         let direct = &self.table.direct;
         {
             let mut sequencer = direct.sequencer();

@@ -222,6 +222,7 @@ impl Inner {
         let mut to: Vec<To> = Vec::new();
         for name in std::iter::once(&parts.topic).chain(also) {
             if let Some(address) = Address::of(name) {
+                self.note_addressed();
                 if !to.iter().any(|(_, held)| *held == address) {
                     to.push((name.clone(), address));
                 }

@@ -54,7 +54,8 @@ impl SessionState {
             return Ok(());
         }
         let resumed = taken_up.is_some();
-        let session = taken_up.or_else(|| self.new_secret());
+        let (session, was_addressed) = taken_up.unzip();
+        let session = session.or_else(|| self.new_secret());
         let (starting, subscribed) = self.begin_all(wanted(connect.subscribe, self.seat.waiting())).await;
         let connected = Connected {
             client: self.seat.client(),
@@ -66,6 +67,10 @@ impl SessionState {
             subscribed,
         };
         self.answer_connect(id, connected, starting).await;
+        // From here on what is addressed to the client reaches it.
+        if resumed && (was_addressed == Some(true) || self.seat.broker.is_addressed()) {
+            self.seat.tell_absence();
+        }
         Ok(())
     }
 
@@ -168,8 +173,9 @@ impl SessionState {
         Ok(())
     }
 
-    /// Takes up the session that a secret belongs to, wherever it is. `identity` is who the client is, where it has not been admitted yet.
-    async fn take_up(&mut self, text: &str, identity: Option<&Identity>) -> Option<Secret> {
+    /// Takes up the session that a secret belongs to, wherever it is, and says whether messages may have been addressed to its client there.
+    /// `identity` is who the client is, where it has not been admitted yet.
+    async fn take_up(&mut self, text: &str, identity: Option<&Identity>) -> Option<(Secret, bool)> {
         let secret: Secret = text.parse().ok()?;
         let user = match identity {
             Some(identity) => identity.user.clone(),
@@ -178,6 +184,7 @@ impl SessionState {
         let before = self.seat.as_client();
         let broker = self.seat.broker.clone();
         let parked = broker.find_session(&secret, user).await?;
+        let was_addressed = parked.is_addressed;
         if let Err(parked) = self.place.adopt(parked) {
             // This connection has begun something of its own.
             broker.keep(parked);
@@ -192,7 +199,7 @@ impl SessionState {
                 broker.hooks.run_connected(&client).await;
             }
         }
-        Some(Secret { node: broker.node, ..secret })
+        Some((Secret { node: broker.node, ..secret }, was_addressed))
     }
 
     /// A secret with which the client can take the session up, where sessions are kept.

@@ -28,6 +28,7 @@ pub use command::{
     PublishCommand, Start, SubscribeCommand,
 };
 pub use error::{CommandError, ErrorCode, Refusal};
+pub(crate) use hand_over::{BEQUEATH_WITHIN, Heirs};
 pub use handshake::Handshake;
 pub use id::{ClientId, InvalidClientId, RequestId};
 pub use reply::{Connected, HistoryPage, Published, Reply, Subscribed};

@@ -99,6 +99,7 @@ impl Session {
     /// A command that is dropped halfway has been served or not; nothing is left in between. Close the session then.
     pub async fn handle(&mut self, id: Option<RequestId>, command: Command) -> Result<(), CloseReason> {
         let Some(state) = &mut self.state else { return Err(CloseKind::Normal.into()) };
+        state.stay().await?;
         // Whoever has asked may keep this client's commands waiting, or draining.
         if let Command::Answer(answer) = command {
             return state.answer(id, answer).await;
@@ -110,6 +111,7 @@ impl Session {
         // A call is served to its end before the next command, but for those that only ask whether anybody is there.
         if !matches!(command, Command::Ping) {
             state.turn().await;
+            state.stay().await?;
         }
         if state.seat.broker.is_draining() {
             let error = CommandError::new(ErrorCode::Draining, "the server is about to stop");
@@ -148,7 +150,7 @@ impl Session {
     pub async fn subscribe(&mut self, command: SubscribeCommand) -> Result<Subscribed, CommandError> {
         let draining = || CommandError::new(ErrorCode::Draining, "the server is about to stop");
         let Some(state) = &mut self.state else { return Err(draining()) };
-        if state.seat.broker.is_draining() {
+        if state.seat.broker.is_draining() || state.seat.dismissed().is_some() {
             return Err(draining());
         }
         let starting = state.begin(command).await?;
@@ -159,7 +161,7 @@ impl Session {
     }
 
     /// The outbox's number of a subscription, by the topic or pattern as it was subscribed: what
-    /// [`Outbox::poll_pull_frames`] says where it is.
+    /// [`Outbox::poll_pull_frames`](crate::Outbox::poll_pull_frames) says where it is.
     #[must_use]
     pub fn subscription(&self, topic: &str) -> Option<SubscriptionId> {
         self.state.as_ref()?.seat.subscription(topic)
@@ -172,6 +174,7 @@ impl Session {
     /// As for [`handle`](Self::handle).
     pub async fn reject(&mut self, id: Option<RequestId>, error: CommandError) -> Result<(), CloseReason> {
         let Some(state) = &mut self.state else { return Err(CloseKind::Normal.into()) };
+        state.stay().await?;
         state.room(USUAL_REPLY).await;
         match state.budgets.take_command() {
             Err(over) => state.over_budget(id, over).await,
@@ -221,6 +224,14 @@ impl Drop for Session {
 }
 
 impl SessionState {
+    /// Nothing is served any more once the app has ended the connection. What was published before is to go out, so the end is not to come
+    /// before the outbox knows of it.
+    async fn stay(&mut self) -> Result<(), CloseReason> {
+        let Some(reason) = self.seat.dismissed() else { return Ok(()) };
+        std::future::poll_fn(|cx| self.seat.outbox.poll_ending(cx)).await;
+        Err(reason)
+    }
+
     async fn history(&mut self, id: Option<RequestId>, command: HistoryCommand) {
         let reply = match self.read_history(command).await {
             Ok(page) => Reply::History(page),
@@ -243,7 +254,11 @@ impl SessionState {
         let Some(identity) = self.seat.identity() else {
             return Err(CommandError::new(ErrorCode::Unauthenticated, "send `connect` first"));
         };
-        authorize(&self.seat.broker, &identity, action).await
+        let grant = authorize(&self.seat.broker, &identity, action).await?;
+        match self.seat.dismissed() {
+            None => Ok(grant),
+            Some(_) => Err(CommandError::new(ErrorCode::Kicked, "the app has ended the connection")),
+        }
     }
 
     pub(super) async fn over_budget(
@@ -281,6 +296,8 @@ impl SessionState {
 
     async fn end(self: Box<Self>, reason: CloseReason) {
         let Self { seat, mut pending, place, .. } = *self;
+        // However it came to its end after the app had ended it: a client that broke it off first has not lost it.
+        let reason = seat.dismissed().unwrap_or(reason);
         // From here on nothing works for the client, and nobody waits for it.
         pending.stop_calls();
         seat.asked.close();

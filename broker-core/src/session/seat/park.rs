@@ -3,7 +3,11 @@
 use std::sync::Arc;
 
 use super::{Away, Leaving, Seat};
-use crate::session::{ClientId, CloseKind, secret::KeyHash};
+use crate::{
+    message::{Gap, GapReason},
+    session::{ClientId, CloseKind, secret::KeyHash},
+    subscriber::{Notice, SubscriptionId},
+};
 
 /// A session without a connection.
 #[derive(Clone, Debug)]
@@ -12,12 +16,20 @@ pub(crate) struct Parked {
     pub(crate) key: KeyHash,
     pub(crate) user: Option<Arc<str>>,
     pub(crate) subscriptions: Vec<Away>,
+    /// Messages to its client may have come where it was kept: to the client itself, to its user or to all.
+    pub(crate) is_addressed: bool,
 }
 
 impl Parked {
     /// Whether the session belongs to who asks for it.
     pub(crate) fn is_of(&self, key: KeyHash, user: Option<&str>) -> bool {
         self.key == key && self.user.as_deref() == user
+    }
+
+    /// How much it takes to send it to another node, more or less.
+    pub(crate) fn bytes(&self) -> usize {
+        let names = self.subscriptions.iter().map(|away| 18 + away.subject.as_str().len());
+        64 + self.user.as_ref().map_or(0, |user| user.len()) + names.sum::<usize>()
     }
 }
 
@@ -31,7 +43,7 @@ impl Seat {
         let subscriptions = held.close(self, how);
         let user = held.identity.as_ref()?.user.clone();
         let key = held.key.filter(|_| how == Leaving::Lost)?;
-        Some(Parked { client: self.client(), key, user, subscriptions })
+        Some(Parked { client: self.client(), key, user, subscriptions, is_addressed: false })
     }
 
     /// Gives the session up to who has its secret: the connection, which may not know yet that nobody is there any more, is closed.
@@ -58,6 +70,14 @@ impl Seat {
         held.table.rare().waiting = parked.subscriptions;
         held.table.tidy();
         Ok(())
+    }
+
+    /// Tells the client that it may have missed what was addressed to it while it was away: it is kept nowhere.
+    pub(crate) fn tell_absence(&self) {
+        if self.outbox.takes_direct() {
+            let gap = Gap::new(GapReason::History, None);
+            self.outbox.as_subscriber().notice(SubscriptionId::DIRECT, Notice::Gap(gap));
+        }
     }
 
     /// From now on the client can take the session up again.
