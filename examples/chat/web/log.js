@@ -1,42 +1,16 @@
-/** The log of one room: lines in the order of the topic, own lines that wait for their confirmation, and dividers. */
+/** The log of one room, or of what two write to each other: lines in their order, own lines that wait for their confirmation, dividers. */
+
+import { avatar, icon, make } from "./page.js";
 
 const GROUP_MS = 5 * 60_000; // lines of one author within this time stand together
 const KEEP = 1_000; // lines on the page; older ones can be fetched again
 const CLOCK = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit" });
 const DAY = new Intl.DateTimeFormat(undefined, { weekday: "long", day: "numeric", month: "long" });
 
-/** Creates an element. Text from users only ever becomes a text node. */
-export function make(tag, className = "", text = undefined) {
-  const element = document.createElement(tag);
-  if (className) element.className = className;
-  if (text !== undefined) element.textContent = text;
-  return element;
-}
-
-export function icon(name) {
-  const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
-  svg.append(document.createElementNS("http://www.w3.org/2000/svg", "use"));
-  svg.firstChild.setAttribute("href", `#i-${name}`);
-  svg.setAttribute("aria-hidden", "true");
-  return svg;
-}
-
-/** Draws who it is: initials on a colour that stays the same for one person. */
-export function paintAvatar(element, { who, nick }) {
-  let hash = 7;
-  for (const char of who) hash = (hash * 31 + char.codePointAt(0)) % 360_000;
-  const words = nick.trim().split(/\s+/);
-  const letters = words.length > 1 ? [...words[0]][0] + [...words.at(-1)][0] : [...nick.trim()].slice(0, 2).join("");
-  element.style.setProperty("--hue", String((hash * 137) % 360));
-  element.textContent = letters.toUpperCase();
-  return element;
-}
-
-/** What a message says, or nothing where another program sent something that is no chat line. */
-export function readLine(message) {
-  const { who, nick, text } = message.data ?? {};
-  if (![who, nick, text].every((value) => typeof value === "string") || !text.trim() || !nick.trim()) return undefined;
-  return { who, nick: nick.slice(0, 24), text: text.slice(0, 2_000), time: message.time ?? Date.now(), id: message.messageId, pos: message.pos };
+/** What a message says, or nothing where another program sent something that is no chat line. Who wrote it says the server. */
+export function readLine({ data, from, time = Date.now(), messageId: id, pos }) {
+  if (typeof data?.text !== "string" || !data.text.trim()) return undefined;
+  return { from: from?.user ?? "Nobody", text: data.text.slice(0, 2_000), time, id, pos };
 }
 
 export class RoomLog {
@@ -51,15 +25,16 @@ export class RoomLog {
   #me;
   #stuck = true;
 
-  /** @param {string} me  this page's `who` @param {() => void} onScroll  called when the log was scrolled or has grown */
-  constructor(room, me, onScroll) {
+  /** @param {{ label: string, title: string, hint: string }} words  what it is, and what stands there while it is empty
+   * @param {string} me  this page's user @param {() => void} onScroll  called when the log was scrolled or has grown */
+  constructor({ label, title, hint }, me, onScroll) {
     this.#me = me;
     this.element.tabIndex = 0;
     this.element.setAttribute("role", "log");
-    this.element.setAttribute("aria-label", `Messages in ${room}`);
+    this.element.setAttribute("aria-label", label);
     this.#earlier.type = "button";
     this.#earlier.hidden = true;
-    this.#empty.append(make("strong", "", `This is # ${room}`), make("span", "", "Nothing has been said yet. Begin!"));
+    this.#empty.append(make("strong", "", title), make("span", "", hint));
     this.#empty.hidden = true;
     this.element.append(this.#earlier, this.#empty, this.#list, this.#waiting);
     this.element.addEventListener("scroll", () => {
@@ -81,7 +56,7 @@ export class RoomLog {
     return this.#lines[0]?.line.pos;
   }
   get people() {
-    return new Set(this.#lines.map(({ line }) => line.who)).size;
+    return new Set(this.#lines.map(({ line }) => line.from)).size;
   }
   get atEnd() {
     return this.#stuck;
@@ -230,27 +205,27 @@ export class RoomLog {
   }
 
   #row(line) {
-    const row = make("li", line.who === this.#me ? "line own" : "line");
+    const row = make("li", line.from === this.#me ? "line own" : "line");
     const body = make("div", "body");
-    const nick = make("strong", "nick", line.nick);
+    const nick = make("strong", "nick", line.from);
     const bubble = make("div", "bubble");
     const text = make("span", "text");
     const time = make("time", "", CLOCK.format(line.time));
     time.dateTime = new Date(line.time).toISOString();
-    const avatar = paintAvatar(make("span", "avatar"), line);
-    row.style.setProperty("--hue", avatar.style.getPropertyValue("--hue"));
+    const face = avatar(line.from);
+    row.style.setProperty("--hue", face.style.getPropertyValue("--hue"));
     if (/^(\p{Extended_Pictographic}[\u{fe0f}\u{200d}\u{1f3fb}-\u{1f3ff}]*){1,3}$/u.test(line.text)) bubble.classList.add("emoji");
     text.append(...withLinks(line.text));
     bubble.append(text, time);
-    if (line.who === this.#me) time.append(icon("check"), icon("clock"));
+    if (line.from === this.#me) time.append(icon("check"), icon("clock"));
     body.append(nick, bubble);
-    row.append(avatar, body);
+    row.append(face, body);
     return row;
   }
 }
 
 function together(a, b) {
-  return a.who === b.who && a.nick === b.nick && Math.abs(b.time - a.time) < GROUP_MS;
+  return a.from === b.from && Math.abs(b.time - a.time) < GROUP_MS;
 }
 
 function sameDay(a, b) {

@@ -100,7 +100,7 @@ impl Person {
             // Whoever comes second has heard what the first has said.
             None => json!({ "topic": TOPIC, "last": 500 }),
         };
-        let command = json!({ "id": 1, "connect": { "subscribe": [from] } });
+        let command = json!({ "id": 1, "connect": { "token": self.name, "subscribe": [from] } });
         if !socket.try_send(&command.to_string()).await {
             return None;
         }
@@ -147,7 +147,7 @@ impl Person {
     /// The line that is to be typed next. Typed again it has the same id.
     fn line(&self) -> String {
         let id = self.id();
-        let data = json!({ "who": self.name, "nick": self.name, "text": id });
+        let data = json!({ "text": id });
         json!({ "id": 2, "publish": { "topic": TOPIC, "message_id": id, "data": data } }).to_string()
     }
 
@@ -232,6 +232,7 @@ pub(super) async fn say_the_last_line(nginx: &Nginx) {
     let opened = WebSocket::secure(&nginx.address, &nginx.certificate, "127.0.0.1", HeaderMap::new());
     let mut socket = opened.await.unwrap();
     let publish = json!({ "topic": TOPIC, "message_id": LAST_LINE, "data": {} });
-    let reply = socket.ask(&json!({ "id": 1, "publish": publish }).to_string()).await;
+    socket.ask(&json!({ "id": 1, "connect": { "token": "the last" } }).to_string()).await;
+    let reply = socket.ask(&json!({ "id": 2, "publish": publish }).to_string()).await;
     assert!(reply.get("ok").is_some(), "{reply}");
 }

@@ -162,7 +162,7 @@ describe("the chat", { skip: !executable && "no Chromium", timeout: 240_000 }, (
     await endOfTest();
   });
 
-  test("rooms, typing, unread lines; with pictures", async () => {
+  test("rooms, people, typing, unread and private lines; with pictures", async () => {
     const light = { colorScheme: "light", locale: "en-GB" };
     const ann = await open({ nick: "Ann Bell", ...light });
     const ben = await open({ nick: "Ben", ...light });
@@ -188,6 +188,10 @@ describe("the chat", { skip: !executable && "no Chromium", timeout: 240_000 }, (
     await ann.shot("empty-room");
     await ann.page.click('.room:has-text("lobby")');
 
+    await ben.writeTo("Ann Bell");
+    await ben.say("Cake at four? Not a word to Cleo.");
+    await ann.page.locator("#privates .unread", { hasText: "1" }).waitFor();
+    await ben.page.click('.room:has-text("lobby")');
     await ben.page.locator("#composer textarea").pressSequentially("Cake at");
     await ann.page.locator("#typing", { hasText: "Ben is typing" }).waitFor();
     await ann.shot("wide-light");
@@ -200,6 +204,17 @@ describe("the chat", { skip: !executable && "no Chromium", timeout: 240_000 }, (
     await ann.shot("narrow-light");
     await ann.page.click("#menu");
     await ann.shot("narrow-rooms");
+    await ann.page.click("#privates .room");
+    await ann.say("My lips are sealed");
+    await ann.settled(2);
+    await ann.shot("narrow-private");
+    await ann.page.setViewportSize({ width: 1180, height: 800 });
+    await ann.shot("wide-private");
+    await ann.page.click('.room:has-text("lobby")');
+    await ann.page.setViewportSize({ width: 390, height: 780 });
+    await ann.page.click("#here");
+    await ann.shot("narrow-people");
+    await ann.page.click("#people-close");
     await ben.page.press("#composer textarea", "Enter");
     await ann.page.locator("#typing:empty").waitFor({ state: "attached" });
 

@@ -5,10 +5,10 @@ import { shot } from "../../../../tests/browser/support.mjs";
 
 /** One window of the chat, used as a person uses it. */
 export class Window {
-  /** `place` is a port of this machine, or the address of the page. */
-  static async open(browser, place, { nick, room = "lobby", ...context }) {
+  /** `place` is a port of this machine, or the address of the page; `beside` is a window whose browser gets another tab. */
+  static async open(browser, place, { nick, room = "lobby", beside, ...context }) {
     const window = new Window();
-    window.context = await browser.newContext({ viewport: { width: 1180, height: 800 }, ...context });
+    window.context = beside?.context ?? (await browser.newContext({ viewport: { width: 1180, height: 800 }, ...context }));
     window.page = await window.context.newPage();
     window.problems = [];
     window.page.on("pageerror", (error) => window.problems.push(String(error)));
@@ -62,6 +62,33 @@ export class Window {
     });
     await sleep(150); // a line that comes twice comes at once: give it the time
     return this.lines();
+  }
+
+  /** Who is in the room, as shown: "Ann", or "Ann 2" with two tabs. */
+  members() {
+    return this.page.$$eval("#members li", (all) => all.map(({ dataset }) => (dataset.tabs === "1" ? dataset.user : `${dataset.user} ${dataset.tabs}`)));
+  }
+
+  /** Waits until exactly these are shown, in any order. */
+  async sees(...members) {
+    const read = (wanted) => {
+      const shown = [...document.querySelectorAll("#members li")].map(({ dataset }) => (dataset.tabs === "1" ? dataset.user : `${dataset.user} ${dataset.tabs}`));
+      return JSON.stringify(shown.sort()) === JSON.stringify(wanted.sort());
+    };
+    await this.page.waitForFunction(read, members, { timeout: 20_000 }).catch(async () => {
+      throw new Error(`expected ${members}, have ${await this.members()}`);
+    });
+  }
+
+  /** Opens what is written to somebody of the list. */
+  async writeTo(user) {
+    await this.page.locator("#members li", { hasText: user }).locator("button").dispatchEvent("click");
+    await this.page.locator(".is-private h1", { hasText: user }).waitFor();
+  }
+
+  /** The names beside private lines, and what stands under each. */
+  privates() {
+    return this.page.$$eval("#privates li .about", (all) => all.map((e) => [e.children[0].textContent, e.children[1].textContent]));
   }
 
   shot(name) {
