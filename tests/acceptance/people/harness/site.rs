@@ -46,9 +46,11 @@ impl Site {
             nodes.push(Node::start(build(builder)).await);
         }
         let site = Self { nodes, carrier };
-        let all = site.nodes.len();
-        until("the nodes know each other", || site.nodes.iter().all(|node| node.broker.nodes().len() == all))
-            .await;
+        let others = site.nodes.len() - 1;
+        until("the nodes know each other", || {
+            site.nodes.iter().all(|node| node.broker.nodes().len() == others)
+        })
+        .await;
         Some(site)
     }
 
