@@ -171,10 +171,13 @@ async fn hooks_run_for_a_client_that_is_gone_without_a_word() {
 #[tokio::test]
 async fn an_admission_that_ends_ends_the_connection() {
     let app = app_with(Broker::builder().policy(Tokens), Config::new()).await;
+    // Each is told before, in time to bring another token.
     let mut at_once = app.open("/ws?token=brief").await.unwrap();
+    assert!(at_once.frame().await["token"]["expires_ms"].as_u64().is_some_and(|left| left <= 200));
     assert_eq!(at_once.closed().await.0, 4004);
     let mut later = app.client().await;
     assert!(later.ask(r#"{"id":1,"connect":{"token":"brief"}}"#).await["ok"]["expires_ms"].is_u64());
+    assert!(later.frame().await["token"]["expires_ms"].is_u64());
     assert_eq!(later.closed().await.0, 4004);
 }
 

@@ -1,8 +1,9 @@
 //! What clients may publish to: what the policy allows by name, and nothing by a catch-all of topics.
 
+use async_trait::async_trait;
 use fanfare_core::{
-    policy::Rules,
-    session::{Command, PublishCommand},
+    policy::{Action, Admission, Identity, Policy, Rules, Verdict},
+    session::{Command, Handshake, PublishCommand, Refusal},
     topic::{Address, Topic},
 };
 
@@ -50,6 +51,35 @@ async fn users_write_to_each_other_where_a_rule_says_so() {
     quiet.echo = false;
     assert_eq!(bob.call(Command::Publish(quiet)).await, ["2: published"]);
     assert_eq!(bobs.read().await, ["$user.bob to my others"]);
+}
+
+/// Whoever has a name may publish what it likes, says the app, and thinks of its topics.
+struct Wholesale;
+
+#[async_trait]
+impl Policy for Wholesale {
+    async fn connect(&self, _: &Handshake) -> Result<Admission, Refusal> {
+        Ok(Admission::Accept(Identity::anonymous()))
+    }
+
+    fn authorize<'a>(&'a self, _: &'a Identity, action: Action<'a>) -> Verdict<'a> {
+        match action {
+            Action::Publish(_) => Verdict::allow(),
+            _ => Verdict::deny(Refusal::forbidden("no")),
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_may_publish_to_all_topics_may_not_write_to_clients() {
+    let node = Node::start(|broker| broker.policy(Wholesale)).await;
+    let (mut one, other) = (node.client().await, node.client().await);
+    assert_eq!(one.publish("any.topic", "hello").await, ["1: published"]);
+    let id = name(&other);
+    for to in ["$all", "$user.bob", &id] {
+        let answer = one.publish(to, "hello").await;
+        assert!(answer[0].ends_with("error forbidden topic"), "{to}: {answer:?}");
+    }
 }
 
 #[tokio::test(start_paused = true)]
