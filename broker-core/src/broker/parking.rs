@@ -146,7 +146,9 @@ impl Parking {
         {
             let mut lot = self.lot.lock();
             let kept = lot.parked.get_mut(&client).filter(|kept| kept.parked.key == key);
-            let Some(kept) = kept.filter(|kept| kept.lent.is_some_and(|(node, _)| node == to)) else { return };
+            let Some(kept) = kept.filter(|kept| kept.lent.is_some_and(|(node, _)| node == to)) else {
+                return;
+            };
             kept.lent = None;
             if has_arrived {
                 lot.remove(client);
