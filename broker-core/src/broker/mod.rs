@@ -148,7 +148,7 @@ impl Broker {
         self.inner.ping
     }
 
-    /// Ends a connection of this node. False when there is none of this name.
+    /// Ends a connection of this node, as [`Clients::disconnect`](crate::clients::Clients::disconnect) does. False when there is none of this name.
     pub fn disconnect(&self, client: ClientId, reason: CloseReason) -> bool {
         self.inner.registry.close(client, reason)
     }
@@ -190,7 +190,9 @@ impl Broker {
 
     /// Ends everything in good order, within one deadline: refuses new connections and commands, waits for
     /// acknowledgements and the fan-out, flushes what is queued, closes
-    /// connections with a hint when to come back, spread over clients, runs hooks, and stops the backend.
+    /// connections with a hint when to come back, spread over clients, runs hooks, gives the sessions to another node, where their
+    /// clients take them up again, and stops the backend. Where there are other nodes, a second of the time, or a quarter of it where that is
+    /// less, is kept for the sessions: connections that have not ended before are cut off.
     ///
     /// Ready when all is done or the deadline has passed; true in the first case.
     pub async fn drain(&self, within: Duration) -> bool {

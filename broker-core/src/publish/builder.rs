@@ -74,6 +74,8 @@ impl Publish {
     }
 
     /// Publishes to one more topic or [`Address`](crate::topic::Address): one copy per connection. For ephemeral topics.
+    ///
+    /// Over a Redis Cluster the topics may travel by different servers: what comes from another node is one copy for each topic there.
     pub fn also<T: Topic + ?Sized>(mut self, topic: &T) -> Self {
         self.also.push(topic.name());
         self
