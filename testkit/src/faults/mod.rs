@@ -6,7 +6,7 @@
 //! by a gap; that no task and no connection is left, and no memory to speak of.
 //!
 //! What a test of your own needs is here, too: a [`World`] for other faults, and [`Lone`], a node without a broker. [`held_back`] and
-//! [`standstill`] are for backends with settings of their own.
+//! [`standstill`] are for backends with settings of their own; [`presence`] is for all.
 
 mod apart;
 mod books;
@@ -14,6 +14,7 @@ mod clock;
 pub mod each;
 mod impostor;
 mod lone;
+pub mod presence;
 mod site;
 mod world;
 
