@@ -108,8 +108,8 @@ impl TopicPresence {
         Ok(WatchPresence { broker: self.broker.clone(), topic: topic.clone(), outbox })
     }
 
-    /// Says something else of a member from now on, on whichever node it is: `meta` is JSON, `None` is nothing. It stays so until the client
-    /// leaves, or its policy grants something else. False where the client is no member.
+    /// Says something else of a member from now on, on whichever node it is: `meta` is JSON, `None` is nothing. It stays so, whatever its policy
+    /// grants, until the client leaves. False where the client is no member.
     ///
     /// # Errors
     ///

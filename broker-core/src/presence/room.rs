@@ -34,6 +34,8 @@ pub(crate) struct Entry {
     /// When it was said, milliseconds since 1970. Where two nodes speak of one client, the later word is shown.
     pub(crate) stamp: u64,
     pub(crate) info: Info,
+    /// The app has said this of it since it came: that goes before what is granted, and with it to another node.
+    pub(crate) is_amended: bool,
 }
 
 impl Entry {
@@ -73,7 +75,18 @@ impl Members {
     }
 
     pub(super) fn info(&self, client: ClientId) -> Option<&Info> {
-        self.shown.get(&client).map(|entry| &entry.info)
+        self.shown(client).map(|entry| &entry.info)
+    }
+
+    /// The word that is shown of a client.
+    pub(super) fn shown(&self, client: ClientId) -> Option<&Entry> {
+        self.shown.get(&client)
+    }
+
+    /// The last word of a client that has in it what the app has said since it came, on whichever node.
+    pub(super) fn amended(&self, client: ClientId) -> Option<&Entry> {
+        let all = self.shown(client).into_iter().chain(self.others_of(client));
+        all.filter(|entry| entry.is_amended).max_by_key(|entry| entry.rank())
     }
 
     /// What one node says of a client.

@@ -14,7 +14,7 @@ use super::{
 use crate::{
     broker::Inner,
     fanout::{Cost, Event, Inbox, Insert, Item, Op, Target, bits},
-    message::{Message, Payload, PayloadKind},
+    message::{Message, Payload, PayloadKind, now_ms},
     outbox::{Outbox, Subject},
     session::{
         ClientId,
@@ -192,6 +192,16 @@ pub(super) fn shown(meta: &Payload, limit: usize) -> Option<Arc<str>> {
 
 impl Attendance for Presence {
     fn joined(&self, seat: &Seat, user: Option<&Arc<str>>, topic: &TopicName, held: &Subscription) {
+        let Some(config) = self.config(&seat.broker, topic) else { return };
+        self.renewed(seat, user, topic, held);
+        if held.watches {
+            self.add_watcher(&seat.broker, topic, config, &seat.outbox, seat.shard);
+        } else {
+            self.remove_watcher(&seat.broker, topic, seat.client());
+        }
+    }
+
+    fn renewed(&self, seat: &Seat, user: Option<&Arc<str>>, topic: &TopicName, held: &Subscription) {
         let broker = &*seat.broker;
         let Some(config) = self.config(broker, topic) else { return };
         let client = seat.client();
@@ -200,20 +210,9 @@ impl Attendance for Presence {
         let is_hidden = terms.is_some_and(|terms| terms.hidden);
         let info = self.info(broker, user, granted).filter(|_| !is_hidden);
         self.change(broker, |state, now| match info {
-            Some(mut info) => {
-                if granted.is_none() {
-                    // What the app has said of it since goes on to be shown.
-                    info.meta = state.replica.info(topic, client).and_then(|held| held.meta.clone());
-                }
-                state.replica.join(topic, config, client, info, crate::message::now_ms(), now);
-            }
+            Some(info) => state.replica.join(topic, config, client, info, now_ms(), now),
             None => state.replica.leave(topic, client, now),
         });
-        if held.watches {
-            self.add_watcher(broker, topic, config, &seat.outbox, seat.shard);
-        } else {
-            self.remove_watcher(broker, topic, client);
-        }
     }
 
     fn left(&self, client: ClientId, _: Option<&Arc<str>>, topic: &TopicName, how: Leaving) {

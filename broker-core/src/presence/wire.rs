@@ -26,6 +26,7 @@ const IS_THERE: u8 = 1;
 const HAS_USER: u8 = 2;
 const HAS_META: u8 = 4;
 const HAS_LEFT: u8 = 8;
+const IS_AMENDED: u8 = 16;
 
 /// One frame.
 #[derive(Debug, PartialEq)]
@@ -266,11 +267,12 @@ fn put_gone(out: &mut BytesMut, client: ClientId, flags: u8) {
 }
 
 fn put_client(out: &mut BytesMut, client: ClientId, entry: &Entry) {
-    let Entry { stamp, info, .. } = entry;
+    let Entry { stamp, info, is_amended, .. } = entry;
     out.put_u64(client.value());
     let user = info.user.as_ref().map_or(0, |_| HAS_USER);
     let meta = info.meta.as_ref().map_or(0, |_| HAS_META);
-    out.put_u8(IS_THERE | user | meta);
+    let amended = if *is_amended { IS_AMENDED } else { 0 };
+    out.put_u8(IS_THERE | user | meta | amended);
     out.put_u64(*stamp);
     for text in [&info.user, &info.meta].into_iter().flatten() {
         put_text(out, text);
@@ -353,7 +355,8 @@ fn client(owner: NodeId, bytes: &mut Bytes) -> Result<(ClientId, Word), NotPrese
     let stamp = bytes.try_get_u64()?;
     let mut read = |flag| (flags & flag != 0).then(|| shared_text(bytes)).transpose();
     let info = Info { user: read(HAS_USER)?, meta: read(HAS_META)? };
-    Ok((client, Word::There(Entry { owner, stamp, info })))
+    let is_amended = flags & IS_AMENDED != 0;
+    Ok((client, Word::There(Entry { owner, stamp, info, is_amended })))
 }
 
 pub(super) fn shared_text(bytes: &mut Bytes) -> Result<Arc<str>, NotPresence> {

@@ -8,7 +8,7 @@ use super::{
 use crate::{
     broker::Inner,
     outbox::Subject,
-    session::seat::{Away, By, Parked},
+    session::seat::{Away, By, Leaving, Parked},
     topic::TopicPattern,
 };
 
@@ -38,10 +38,13 @@ pub(super) fn carry_out(broker: &Inner, selection: &Selection, order: &Order, re
         }
         let done = match order {
             Order::Subscribe(topic) => subscribe(parked, topic, limit),
-            Order::Unsubscribe(topic) => end(parked, |subject| subject.as_str() == topic.as_str()),
-            Order::Move { from, to } => go(parked, from, to, limit),
-            Order::Revoke(pattern) => end(parked, |subject| subject.is_within(pattern)),
-            _ => Done::Changed,
+            Order::Unsubscribe(topic) => end(broker, parked, |subject| subject.as_str() == topic.as_str()),
+            Order::Move { from, to } => go(broker, parked, from, to, limit),
+            Order::Revoke(pattern) => end(broker, parked, |subject| subject.is_within(pattern)),
+            _ => {
+                end(broker, parked, |_| true);
+                Done::Changed
+            }
         };
         results.note(parked.client, done);
         !matches!(order, Order::Disconnect(_))
@@ -64,19 +67,27 @@ fn subscribe(parked: &mut Parked, topic: &TopicPattern, limit: usize) -> Done {
     Done::Changed
 }
 
-fn end(parked: &mut Parked, is: impl Fn(&Subject) -> bool) -> Done {
+/// What ends by the server's will ends now: presence waits no longer for the client.
+fn end(broker: &Inner, parked: &mut Parked, is: impl Fn(&Subject) -> bool) -> Done {
     let before = parked.subscriptions.len();
-    parked.subscriptions.retain(|away| !is(&away.subject));
-    (parked.subscriptions.len() < before).into()
+    let Parked { client, user, subscriptions, .. } = parked;
+    subscriptions.retain(|away| {
+        let ends = is(&away.subject);
+        if ends && let (Subject::Topic(topic), Some(attendance)) = (&away.subject, broker.attendance.get()) {
+            attendance.left(*client, user.as_ref(), topic, Leaving::Left);
+        }
+        !ends
+    });
+    (subscriptions.len() < before).into()
 }
 
-fn go(parked: &mut Parked, from: &TopicPattern, to: &TopicPattern, limit: usize) -> Done {
+fn go(broker: &Inner, parked: &mut Parked, from: &TopicPattern, to: &TopicPattern, limit: usize) -> Done {
     if from == to || !is_subscribed(parked, from.as_str()) {
         return Done::AsBefore;
     }
     // It leaves one for the other: there is room.
     match subscribe(parked, to, limit + 1) {
         Done::Failed => Done::Failed,
-        Done::Changed | Done::AsBefore => end(parked, |subject| subject.as_str() == from.as_str()),
+        Done::Changed | Done::AsBefore => end(broker, parked, |subject| subject.as_str() == from.as_str()),
     }
 }

@@ -17,6 +17,8 @@ pub(super) struct Watcher {
 pub(super) struct Knowledge {
     number: u64,
     members: BTreeMap<ClientId, Said>,
+    /// The snapshot ended there: of those behind it some may not be known.
+    next: Option<ClientId>,
     pub(super) counts: PresenceCounts,
     /// The list is kept current.
     pub(super) is_listed: bool,
@@ -28,9 +30,9 @@ pub(super) fn said(member: &Member) -> Said {
 
 impl Watcher {
     pub(super) fn begin(&mut self, page: &PresencePage, number: u64) {
-        assert_eq!(page.next, None, "the model's snapshots list everybody");
         let members = page.members.iter().map(|member| (member.client, said(member))).collect();
-        self.knows = Some(Knowledge { number, members, counts: page.counts, is_listed: true });
+        let (next, counts) = (page.next, page.counts);
+        self.knows = Some(Knowledge { number, members, next, counts, is_listed: true });
     }
 
     /// Takes an event; returns who has left by it.
@@ -52,11 +54,13 @@ impl Watcher {
                     assert_eq!(held, None, "{:?} joins twice", member.client);
                 }
                 for client in &changes.leave {
-                    assert!(knows.members.remove(client).is_some(), "{client:?} leaves and was not there");
+                    let held = knows.members.remove(client);
+                    assert!(held.is_some() || knows.is_beyond(*client), "{client:?} leaves and was not there");
                 }
                 for member in &changes.update {
                     let held = knows.members.insert(member.client, said(member));
-                    assert!(held.is_some(), "{:?} changes and is not there", member.client);
+                    let is_there = held.is_some() || knows.is_beyond(member.client);
+                    assert!(is_there, "{:?} changes and is not there", member.client);
                     assert_ne!(held, Some(said(member)), "{:?} changes nothing", member.client);
                 }
                 return changes.leave.clone();
@@ -65,7 +69,17 @@ impl Watcher {
         Vec::new()
     }
 
-    pub(super) fn list(&self) -> Option<&BTreeMap<ClientId, Said>> {
-        self.knows.as_ref().filter(|knows| knows.is_listed).map(|knows| &knows.members)
+    /// What it knows of a list that is kept is the truth.
+    pub(super) fn check(&self, truth: &BTreeMap<ClientId, Said>) {
+        let Some(knows) = self.knows.as_ref().filter(|knows| knows.is_listed) else { return };
+        let is_due = |client: &ClientId| !knows.is_beyond(*client) || knows.members.contains_key(client);
+        let due: BTreeMap<_, _> = truth.iter().filter(|(client, _)| is_due(client)).collect();
+        assert_eq!(knows.members.iter().collect::<BTreeMap<_, _>>(), due);
+    }
+}
+
+impl Knowledge {
+    fn is_beyond(&self, client: ClientId) -> bool {
+        self.next.is_some_and(|next| client > next)
     }
 }

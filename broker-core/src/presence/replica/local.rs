@@ -15,7 +15,8 @@ use crate::{
 };
 
 impl Replica {
-    /// A client of this node is there; also one that was lost and is back. `stamp` is the time, milliseconds since 1970.
+    /// A client of this node is there; also one that was lost and is back. `info` is what is granted; what the app has said of it since
+    /// it came goes before that. `stamp` is the time, milliseconds since 1970.
     pub(crate) fn join(
         &mut self,
         topic: &TopicName,
@@ -28,10 +29,10 @@ impl Replica {
         let room = self.open(topic, config, now);
         let was = room.own.insert(client, Own::Here);
         self.forget_grace(topic, client, was);
-        self.say(topic, client, info, stamp, now);
+        self.say(topic, client, info, false, stamp, now);
     }
 
-    /// Something else is said of a client of this node, if it is there.
+    /// The app says something else of a client of this node, if it is there.
     pub(crate) fn update(
         &mut self,
         topic: &TopicName,
@@ -42,19 +43,47 @@ impl Replica {
     ) -> bool {
         let is_own = self.rooms.get(topic).is_some_and(|room| room.own.contains_key(&client));
         if is_own {
-            self.say(topic, client, info, stamp, now);
+            self.say(topic, client, info, true, stamp, now);
         }
         is_own
     }
 
-    fn say(&mut self, topic: &TopicName, client: ClientId, info: Info, stamp: u64, now: Instant) {
-        let held = self.rooms.get(topic).and_then(|room| room.members.said_by(self.node, client));
-        if held.is_some_and(|held| held.info == info) {
+    /// Another node speaks of a client that is here now: what the app has said of it there goes on to be shown.
+    pub(super) fn inherit(&mut self, topic: &TopicName, client: ClientId, now: Instant) {
+        let Some(room) = self.rooms.get(topic) else { return };
+        let (Some(Own::Here), Some(held), Some(amended)) =
+            (room.own.get(&client), room.members.said_by(self.node, client), room.members.amended(client))
+        else {
+            return;
+        };
+        if !held.is_amended || held.info.meta != amended.info.meta {
+            let (info, stamp) = (held.info.clone(), held.stamp);
+            self.say(topic, client, info, false, stamp, now);
+        }
+    }
+
+    fn say(
+        &mut self,
+        topic: &TopicName,
+        client: ClientId,
+        mut info: Info,
+        mut is_amended: bool,
+        stamp: u64,
+        now: Instant,
+    ) {
+        let Some(room) = self.rooms.get(topic) else { return };
+        if !is_amended && let Some(amended) = room.members.amended(client) {
+            info.meta.clone_from(&amended.info.meta);
+            is_amended = true;
+        }
+        let shown = room.members.shown(client);
+        let is_own = |shown: &Entry| shown.owner == self.node;
+        if shown.is_some_and(|shown| is_own(shown) && shown.info == info && shown.is_amended == is_amended) {
             return;
         }
-        // A later word is later, whatever the clock says.
-        let stamp = held.map_or(stamp, |held| stamp.max(held.stamp + 1));
-        let entry = Entry { owner: self.node, stamp, info };
+        // A later word is later, whatever the clocks say.
+        let stamp = shown.map_or(stamp, |shown| stamp.max(shown.stamp.saturating_add(1)));
+        let entry = Entry { owner: self.node, stamp, info, is_amended };
         self.set(topic, self.node, client, Some(entry.clone()), now);
         self.tell_others(topic, client, Word::There(entry), now);
     }

@@ -185,6 +185,7 @@ impl Replica {
             self.heard_elsewhere(&topic, client, from, &word, now);
             let entry = if let Word::There(entry) = word { Some(entry) } else { None };
             self.set(&topic, from, client, entry, now);
+            self.inherit(&topic, client, now);
         }
     }
 
@@ -249,6 +250,7 @@ impl Replica {
             if !is_held {
                 self.heard_elsewhere(topic, client, from, &Word::There(entry.clone()), now);
                 self.set(topic, from, client, Some(entry), now);
+                self.inherit(topic, client, now);
             }
         }
     }

@@ -9,7 +9,7 @@ use crate::{
     backend::NodeId,
     presence::{
         PresenceConfig, PresenceEvent, PresencePage,
-        room::{Entry, Info, Members, Told},
+        room::{Entry, Members, Told},
     },
     session::ClientId,
     topic::TopicName,
@@ -217,10 +217,5 @@ impl Replica {
         limit: usize,
     ) -> Option<PresencePage> {
         self.rooms.get(topic).map(|room| room.members.page(after, limit))
-    }
-
-    /// What is shown of a client.
-    pub(crate) fn info(&self, topic: &TopicName, client: ClientId) -> Option<&Info> {
-        self.rooms.get(topic)?.members.info(client)
     }
 }

@@ -94,7 +94,7 @@ impl Seat {
             match tokio::time::timeout(DECIDE_WITHIN, decided).await {
                 Ok(Ok(grant)) => {
                     let mut held = self.held.lock();
-                    held.table.renew(ticket, grant);
+                    held.renew(self, ticket, grant);
                     held.set_clock(self);
                 }
                 Ok(Err(error)) if error.code == ErrorCode::TokenExpired => {

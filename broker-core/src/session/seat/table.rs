@@ -237,13 +237,6 @@ impl Table {
         }
     }
 
-    /// Notes what the policy says of it now.
-    pub(super) fn renew(&mut self, ticket: u32, grant: Grant) {
-        if let Some(held) = self.subscriptions.iter_mut().find(|held| held.ticket == ticket) {
-            held.terms = Terms::of(grant);
-        }
-    }
-
     /// Ends those on their way that a test finds, and says how many.
     pub(super) fn forestall(&mut self, code: ErrorCode, retry: bool, is: impl Fn(&Subject) -> bool) -> usize {
         let Some(rare) = &mut self.rare else { return 0 };
@@ -268,6 +261,16 @@ impl Held {
         if let (Subject::Topic(topic), Some(attendance)) = (&gone.subject, seat.broker.attendance.get()) {
             let user = self.identity.as_ref().and_then(|identity| identity.user.as_ref());
             attendance.left(seat.client(), user, topic, how);
+        }
+    }
+
+    /// Notes what the policy says of a subscription now.
+    pub(super) fn renew(&mut self, seat: &Seat, ticket: u32, grant: Grant) {
+        let Some(held) = self.table.iter_mut().find(|held| held.ticket == ticket) else { return };
+        held.terms = Terms::of(grant);
+        if let (Subject::Topic(topic), Some(attendance)) = (&held.subject, seat.broker.attendance.get()) {
+            let user = self.identity.as_ref().and_then(|identity| identity.user.as_ref());
+            attendance.renewed(seat, user, topic, held);
         }
     }
 
@@ -306,6 +309,15 @@ pub(crate) trait Attendance: Send + Sync + 'static {
     /// A subscription has been given to its shard. One that was subscribed already begins anew without having left, so that
     /// its terms may be others.
     fn joined(
+        &self,
+        seat: &Seat,
+        user: Option<&Arc<str>>,
+        topic: &crate::topic::TopicName,
+        held: &Subscription,
+    );
+
+    /// The terms of a subscription are others, perhaps; it goes on.
+    fn renewed(
         &self,
         seat: &Seat,
         user: Option<&Arc<str>>,

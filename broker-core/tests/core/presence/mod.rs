@@ -3,6 +3,7 @@
 mod crowd;
 mod nodes;
 mod one_node;
+mod terms;
 mod watching;
 
 use std::time::Duration;

@@ -19,7 +19,7 @@ use tokio::time::sleep;
 use super::{json, news, rooms, user, watching, who_is_in};
 use crate::support::{Handle, Lines, Node, TestClient};
 
-type Secrets = Arc<Mutex<HashMap<ClientId, String>>>;
+pub(super) type Secrets = Arc<Mutex<HashMap<ClientId, String>>>;
 
 /// The lines of these tests, and the secrets that clients were given.
 struct Knowing(Secrets);
@@ -47,14 +47,14 @@ async fn start_at(place: Arc<HubNode>, secrets: &Secrets) -> Node {
 }
 
 /// Two nodes that know each other.
-async fn two() -> (MemoryHub, Node, Node, Secrets) {
+pub(super) async fn two() -> (MemoryHub, Node, Node, Secrets) {
     let (hub, secrets) = (MemoryHub::new(), Secrets::default());
     let (a, b) = (start(&hub, &secrets).await, start(&hub, &secrets).await);
     sleep(Duration::from_secs(3)).await;
     (hub, a, b, secrets)
 }
 
-async fn connect(node: &Node, name: &str, session: Option<String>) -> TestClient {
+pub(super) async fn connect(node: &Node, name: &str, session: Option<String>) -> TestClient {
     let mut client = user(node, name).await;
     let mut connect = ConnectCommand::default();
     connect.session = session;
