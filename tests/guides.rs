@@ -1,6 +1,10 @@
 //! The programs of the guides compile: each page of `docs/` is the documentation of an item here.
 
 #[cfg(doctest)]
+#[doc = include_str!("../docs/authentication.md")]
+struct Authentication;
+
+#[cfg(doctest)]
 #[doc = include_str!("../docs/behind-nginx.md")]
 struct BehindNginx;
 
