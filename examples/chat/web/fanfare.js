@@ -98,7 +98,7 @@ export class Subscription extends Emitter {
     this.tries = 0;
     /** Who is subscribed, by client, where `presence` was asked for. @type {Map<string, Member>} */
     this.members = new Map();
-    /** How many are subscribed, and how many users that are; `undefined` until it is known. @type {number | undefined} */
+    /** How many are subscribed, and how many different users that are, without those that have none; `undefined` until it is known. @type {number | undefined} */
     this.clients = undefined;
     /** @type {number | undefined} */
     this.users = undefined;
@@ -149,7 +149,7 @@ export class Subscription extends Emitter {
       this.members = new Map(snapshot.map((member) => [member.client, member]));
       this.changed = undefined;
       this.kept = true;
-      Object.assign(this, { clients: clients ?? snapshot.length, users, next });
+      Object.assign(this, { clients, users, next });
       const same = (member) => JSON.stringify(member) === JSON.stringify(before.get(member.client));
       const stayed = snapshot.filter(({ client }) => before.has(client));
       const joined = snapshot.filter(({ client }) => !before.has(client));
@@ -173,16 +173,12 @@ export class Subscription extends Emitter {
       this.members.set(member.client, member);
     }
     for (const { client } of [...left, ...joined, ...updated]) this.changed?.add(client);
-    const counted = (this.clients ?? 0) + joined.length - left.length;
-    this.clients = clients ?? (this.next === undefined ? this.members.size : counted);
-    this.users = users ?? this.users;
+    Object.assign(this, { clients, users });
     this.#tell({ joined, left, updated });
   }
 
   #tell({ joined = [], left = [], updated = [] }) {
     const complete = this.kept && this.next === undefined;
-    const users = new Set([...this.members.values()].map((member) => member.user ?? `$${member.client}`));
-    if (complete) this.users = users.size;
     this.emit("presence", { joined, left, updated, clients: this.clients, users: this.users, complete });
   }
 }
