@@ -124,7 +124,10 @@ impl Registry {
 
     /// Those of all connections, admitted or not, that a quick test finds.
     pub(super) fn seats_where(&self, is: impl Fn(&Arc<Seat>) -> bool) -> Vec<Arc<Seat>> {
-        self.seats.iter().filter(|entry| is(entry.value())).map(|entry| entry.value().clone()).collect()
+        // One that takes an earlier session up stands here under both names for a moment: it counts once.
+        let found =
+            self.seats.iter().filter(|entry| *entry.key() == entry.value().client() && is(entry.value()));
+        found.map(|entry| entry.value().clone()).collect()
     }
 }
 

@@ -30,14 +30,17 @@ use crate::{
     cluster::{Whom, parcels, questions},
 };
 
-/// How long a node may take to answer: its client waits.
+/// How long nodes may take to answer: a client waits.
 const WITHIN: Duration = Duration::from_secs(1);
 
-/// How long it waits at most for what becomes of a session that another node is being given.
-const SETTLED_WITHIN: Duration = Duration::from_millis(700);
+/// How long one that should have the session may take, before it is asked again: what it was asked, or what it said, may be lost.
+const TRY_WITHIN: Duration = Duration::from_millis(500);
 
-/// How often a node is asked that does not answer: what it was asked, or what it said, may be lost.
+/// How often it is asked.
 const TRIES: usize = 2;
+
+/// How long it waits at most for what becomes of a session that another node is being given.
+const SETTLED_WITHIN: Duration = Duration::from_millis(400);
 
 impl Inner {
     /// Gives away what other nodes ask for, and keeps what they give.
@@ -94,11 +97,12 @@ impl Inner {
         user: Option<Arc<str>>,
     ) -> Option<Parked> {
         let question = wire::write_question(client, key, user.as_deref());
-        let ask = |whom| self.cluster.ask(self, whom, questions::RESUME, question.clone(), WITHIN).all();
+        let ask =
+            |whom, within| self.cluster.ask(self, whom, questions::RESUME, question.clone(), within).all();
         let take = |answers| self.take_session(answers, client, key, &user);
         for node in self.heirs.line_of(from).into_iter().filter(|node| *node != self.node) {
             for _ in 0..TRIES {
-                let answers = ask(Whom::Node(node)).await;
+                let answers = ask(Whom::Node(node), TRY_WITHIN).await;
                 if let Some(parked) = take(answers.answers) {
                     return Some(parked);
                 }
@@ -110,7 +114,7 @@ impl Inner {
         }
         // After a crash all its clients come at once: only some are looked for everywhere at a time.
         let _permit = timeout(WITHIN, self.searches.acquire()).await.ok()?.ok()?;
-        take(ask(Whom::Others).await.answers)
+        take(ask(Whom::Others, WITHIN).await.answers)
     }
 
     /// The session among what nodes have answered. Each that has given one hears that it has arrived.

@@ -52,8 +52,7 @@ impl Seat {
         }
         held.table.next_ticket = held.table.next_ticket.wrapping_add(1);
         let ticket = held.table.next_ticket;
-        let is_asked = by == By::Client;
-        held.table.rare().beginning.push(OnItsWay { ticket, subject, is_asked, ended: None });
+        held.table.rare().beginning.push(OnItsWay { ticket, subject, is_asked: false, ended: None });
         Ok(Beginning { seat: self.clone(), ticket: Some(ticket), by })
     }
 }
@@ -65,6 +64,7 @@ impl Beginning {
         let Some(identity) = seat.identity() else {
             return Err(CommandError::new(ErrorCode::Unauthenticated, "send `connect` first"));
         };
+        seat.held.lock().note_asked(&self);
         let grant = authorize(&seat.broker, &identity, action(&subject, self.by)).await?;
         self.start(subject, start, grant).await
     }
@@ -173,6 +173,14 @@ impl Held {
     fn ended(&self, beginning: &Beginning) -> Option<CommandError> {
         let mut found = self.table.beginning().iter().filter(|begun| Some(begun.ticket) == beginning.ticket);
         found.find_map(|begun| begun.ended).map(|(code, retry)| ended(code, retry))
+    }
+
+    /// The policy decides on it: what it said may be looked at again.
+    fn note_asked(&mut self, beginning: &Beginning) {
+        let on_their_way = self.table.rare.iter_mut().flat_map(|rare| &mut rare.beginning);
+        for begun in on_their_way.filter(|begun| Some(begun.ticket) == beginning.ticket) {
+            begun.is_asked = true;
+        }
     }
 
     fn forget(&mut self, beginning: &mut Beginning) -> u32 {

@@ -70,7 +70,7 @@ impl Policy for Names {
         self.asked.fetch_add(1, Ordering::Relaxed);
         let decide = self.decide.clone();
         match action {
-            Action::Subscribe(topic)
+            Action::Subscribe(topic) | Action::Keep(topic)
                 if topic.as_str() == "closing" && self.closed.load(Ordering::Relaxed) =>
             {
                 Verdict::deny(Refusal::forbidden("it is closed"))
@@ -436,6 +436,40 @@ async fn a_right_that_is_taken_back_while_the_session_is_taken_up_is_not_given_a
     let lines = again.read().await;
     assert_eq!(lines, ["1: connected ann resumed [slow: error revoked topic] [later: error revoked topic]"]);
     assert_eq!(server.node.broker.stats().subscriptions, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_server_had_made_is_looked_at_again_on_its_way_as_well() {
+    let server = Server::start(|broker| broker).await;
+    let (mut client, secret) = server.client("ann").await;
+    let broker = &server.node.broker;
+    broker.clients().user("ann").subscribe("closing").await.unwrap();
+    let told = server.policy.decide.clone();
+    let id = client.next_id();
+    let slow = Command::Subscribe(SubscribeCommand::live("slow"));
+    let (served, ()) = tokio::join!(client.session().handle(id, slow), async {
+        idle().await;
+        told.notify_waiters();
+    });
+    served.unwrap();
+    cut(client).await;
+    let mut again = server.door().await;
+    let id = again.next_id();
+    let (served, ()) = tokio::join!(again.session().handle(id, connect("ann", Some(&secret), &[])), async {
+        idle().await;
+        // It has been allowed, and waits for the other one.
+        server.policy.closed.store(true, Ordering::Relaxed);
+        let looking = broker.clients().user("ann");
+        let (looked, ()) = tokio::join!(looking.reauthorize(), async {
+            idle().await;
+            told.notify_waiters();
+        });
+        looked.unwrap();
+    });
+    served.unwrap();
+    let lines = again.read().await;
+    assert!(lines[0].contains("[closing: error revoked topic retry]"), "{lines:?}");
+    assert_eq!(again.session().subscription("closing"), None);
 }
 
 #[tokio::test(start_paused = true)]
