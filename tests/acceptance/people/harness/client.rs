@@ -5,7 +5,10 @@ use std::collections::VecDeque;
 use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
 use tokio::{net::TcpStream, time::timeout};
-use tokio_tungstenite::{WebSocketStream, client_async, tungstenite::Message};
+use tokio_tungstenite::{
+    WebSocketStream, client_async,
+    tungstenite::{Message, client::IntoClientRequest},
+};
 
 use crate::support::PATIENCE;
 
@@ -31,13 +34,27 @@ pub(crate) enum Told {
 impl Client {
     /// A connection on which nothing was said.
     pub(crate) async fn open(address: &str) -> Self {
+        Self::opening(address, "/ws", &[]).await
+    }
+
+    /// The same, with what a handshake may say beside.
+    pub(crate) async fn opening(address: &str, path: &str, headers: &[(&'static str, &str)]) -> Self {
+        let mut request = format!("ws://{address}{path}").into_client_request().unwrap();
+        for (name, value) in headers {
+            request.headers_mut().insert(*name, value.parse().unwrap());
+        }
         let opened = async {
             let stream = TcpStream::connect(address).await.unwrap();
             stream.set_nodelay(true).unwrap();
-            client_async(format!("ws://{address}/ws"), stream).await.unwrap()
+            client_async(request, stream).await.unwrap()
         };
         let (socket, _) = timeout(PATIENCE, opened).await.expect("no handshake");
         Self { socket, told: VecDeque::new(), commands: 0, welcome: Value::Null }
+    }
+
+    /// One of plain mode: payloads are all it hears.
+    pub(crate) async fn plain(address: &str, query: &str) -> Self {
+        Self::opening(address, &format!("/ws?{query}"), &[]).await
     }
 
     /// One that has said who it is.
@@ -65,6 +82,11 @@ impl Client {
     /// Sends a frame as it is.
     pub(crate) async fn send(&mut self, frame: Value) {
         self.socket.send(Message::text(frame.to_string())).await.unwrap();
+    }
+
+    /// Sends a frame where the connection may be gone by now; false if it is.
+    pub(crate) async fn try_send(&mut self, frame: Value) -> bool {
+        self.socket.send(Message::text(frame.to_string())).await.is_ok()
     }
 
     /// Sends a binary frame: a header and a payload.
@@ -169,6 +191,20 @@ impl Client {
     /// Nothing comes before this message, which was sent last.
     pub(crate) async fn nothing_before(&mut self, topic: &str, marker: impl Into<Value>) {
         self.expect(topic, marker).await;
+    }
+
+    /// Nothing else was said before now: no reply and no call, which those to this command do not overtake.
+    pub(crate) async fn nothing_more(&mut self) {
+        self.ask(json!({ "ping": {} })).await;
+        assert_eq!(self.told, []);
+    }
+
+    /// The next payload in plain mode, which is binary.
+    pub(crate) async fn raw(&mut self) -> Vec<u8> {
+        match timeout(PATIENCE, self.socket.next()).await.expect("nothing came") {
+            Some(Ok(Message::Binary(bytes))) => bytes.into(),
+            other => panic!("no payload: {other:?}"),
+        }
     }
 
     /// The code with which the server closes, and the frames before it.

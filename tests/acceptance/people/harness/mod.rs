@@ -11,6 +11,6 @@ mod events;
 mod site;
 
 pub(super) use backend::{Backend, Carrier, on_every_backend, on_several_nodes};
-pub(super) use client::Client;
+pub(super) use client::{Client, Told};
 pub(super) use events::{Event, Events};
 pub(super) use site::{Names, Node, Site, until};
