@@ -14,6 +14,7 @@ pub mod outbox;
 pub mod policy;
 pub mod presence;
 pub mod publish;
+mod random;
 pub mod session;
 #[cfg(all(test, not(loom)))]
 mod simulator;

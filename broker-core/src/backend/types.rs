@@ -1,10 +1,6 @@
 //! What passes between the core and a backend.
 
-use std::{
-    fmt,
-    hash::{BuildHasher, Hasher, RandomState},
-    sync::Arc,
-};
+use std::{fmt, sync::Arc};
 
 use crate::{
     message::{Epoch, LogPlace, Message, MessageParts, Position},
@@ -53,9 +49,7 @@ impl NodeId {
     /// draw the same.
     #[must_use]
     pub fn random() -> Self {
-        // What the simulator does depends on its seed alone.
-        let system = if cfg!(test) { 0 } else { RandomState::new().build_hasher().finish() };
-        Self((fastrand::u64(1..) ^ system).max(1))
+        Self(crate::random::name())
     }
 
     /// A name from its value, as it is carried.

@@ -19,7 +19,7 @@ impl Epoch {
     /// A new epoch that no earlier log has had, with a probability of 1 - 2^-48.
     #[must_use]
     pub fn random() -> Self {
-        Self(fastrand::u64(1..1 << 48))
+        Self((crate::random::name() >> 16).max(1))
     }
 
     /// The value.

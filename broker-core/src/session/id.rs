@@ -9,10 +9,10 @@ pub struct ClientId(u64);
 const DIGITS: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
 
 impl ClientId {
-    /// A new name. It is public, and no secret.
+    /// A new name. It is public, and no secret; it is drawn from the system's randomness, so that no two nodes draw the same.
     #[must_use]
     pub fn random() -> Self {
-        Self(fastrand::u64(1..))
+        Self(crate::random::name())
     }
 
     /// A name from its value, as a backend carries it.

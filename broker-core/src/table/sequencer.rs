@@ -92,7 +92,7 @@ impl Sequencer {
             tail: Tail::None,
             wanted: false,
             asked: false,
-            stream: fastrand::u64(1..),
+            stream: crate::random::name(),
             seq: 0,
             origins: Vec::new(),
             deaf: Deaf::No,

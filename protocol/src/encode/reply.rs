@@ -26,11 +26,7 @@ pub(super) fn reply(id: Option<RequestId>, reply: &Reply, out: &mut BytesMut) ->
     match reply {
         Reply::Connected(reply) => connected(reply, &mut inner),
         Reply::Subscribed(reply) => subscribed(*reply, &mut inner),
-        Reply::Refreshed { expires } => {
-            if let Some(expires) = expires {
-                inner.milliseconds("expires_ms", *expires);
-            }
-        }
+        Reply::Refreshed { expires: Some(expires) } => inner.milliseconds("expires_ms", *expires),
         Reply::Published(reply) => published(*reply, &mut inner),
         Reply::History(page) => history(page, &mut inner),
         Reply::Presence(page) => presence::page("members", page, &mut inner),
