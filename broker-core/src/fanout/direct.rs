@@ -15,6 +15,7 @@ use crate::{
     message::{Gap, Message},
     publish::Outcome,
     subscriber::{Batch, JoinedCache, Notice, Subscriber, SubscriptionId},
+    table::TopicState,
     topic::{Address, TopicName},
 };
 
@@ -24,6 +25,8 @@ pub(crate) type Find = dyn Fn(&Address, usize) -> Vec<Arc<dyn Subscriber>> + Sen
 /// What a shard has for connections themselves.
 #[derive(Default)]
 pub(super) struct Direct {
+    /// What all that waits belongs to, since there has been anything.
+    state: Option<Arc<TopicState>>,
     pending: VecDeque<Item>,
     turn: Option<Box<Turn>>,
     /// It stands in the shard's ring.
@@ -54,10 +57,20 @@ enum Work {
 
 impl Direct {
     pub(super) fn put(&mut self, item: Item) {
+        if self.state.is_none() {
+            self.state = Some(item.topic.clone());
+        }
         let is_told = matches!(item.event, Event::Lost(..))
             && self.pending.back_mut().is_some_and(|last| last.take_in(&item));
         if !is_told {
             self.pending.push_back(item);
+        }
+    }
+
+    /// Puts what costs nothing behind all that waits.
+    pub(super) fn put_event(&mut self, event: Event) {
+        if let Some(topic) = self.state.clone() {
+            self.pending.push_back(Item { topic, event, cost: Cost::default() });
         }
     }
 
@@ -69,7 +82,7 @@ impl Direct {
                 Event::Message { message, special } => break (message, special, cost),
                 Event::Lost(gap, _) => return Some((Work::Gap(gap), cost)),
                 // There is no log that could be replaced.
-                Event::NewEpoch(..) | Event::Passed(_) => {}
+                Event::NewEpoch(..) | Event::Passed(_) | Event::Farewell(_) => {}
             }
         };
         let address = first.topic().clone();

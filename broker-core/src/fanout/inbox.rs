@@ -9,7 +9,7 @@ use std::{
 use parking_lot::Mutex;
 use tokio::sync::{Semaphore, oneshot};
 
-use super::lane::Op;
+use super::lane::{Farewell, Op};
 use crate::{
     message::{Gap, Message},
     publish::ReportSlot,
@@ -63,6 +63,8 @@ pub(crate) enum Event {
     NewEpoch(crate::message::Position, u32),
     /// Somebody waits until all that came before has been fanned out.
     Passed(oneshot::Sender<()>),
+    /// The same for connections that are to end then: when the last topic has let go of them.
+    Farewell(#[expect(dead_code, reason = "it is there to be dropped")] Arc<Vec<Farewell>>),
 }
 
 /// Who is told of a loss.
@@ -179,6 +181,21 @@ impl Inbox {
             );
             if !is_told {
                 queues.lane.push_back(Op::PatternsLost { gap, pattern: pattern.cloned() });
+            }
+        });
+    }
+
+    /// Ends a connection when all that waits has been fanned out. One after the other they are one request: a shard has many topics.
+    pub(crate) fn send_farewell(&self, farewell: Farewell) {
+        let mut farewell = Some(farewell);
+        self.put(|queues| {
+            // Where nothing is fanned out any more, nothing is waited for: it ends with this function, outside the lock.
+            if queues.closed {
+                return;
+            }
+            match queues.lane.back_mut() {
+                Some(Op::Farewell(all)) => all.extend(farewell.take()),
+                _ => queues.lane.push_back(Op::Farewell(farewell.take().into_iter().collect())),
             }
         });
     }

@@ -9,7 +9,8 @@ use super::inbox::Inbox;
 use crate::{
     log::Begin,
     message::{Gap, Message},
-    session::ClientId,
+    outbox::Outbox,
+    session::{ClientId, CloseReason},
     subscriber::{Subscriber, SubscriptionId},
     table::{TopicId, TopicState},
     topic::TopicPattern,
@@ -27,10 +28,24 @@ pub(crate) enum Op {
     Who { topic: TopicId, tell: oneshot::Sender<Vec<ClientId>> },
     /// When has all been fanned out that has been published to a topic until now?
     Passed { topic: TopicId, tell: oneshot::Sender<()> },
+    /// Connections end when all has been fanned out that has been published to whatever until now.
+    Farewell(Vec<Farewell>),
     /// Who watches presence is handed a snapshot, and gets what comes after it.
     Present { client: ClientId, subscription: SubscriptionId, message: Arc<Message> },
     /// A subscriber that is catching up has room for more.
     Pull { client: ClientId, subscription: SubscriptionId },
+}
+
+/// The end of a connection that the app disconnects: it comes when this is dropped, which is when nothing holds it back any more.
+pub(crate) struct Farewell {
+    pub(crate) outbox: Outbox,
+    pub(crate) reason: CloseReason,
+}
+
+impl Drop for Farewell {
+    fn drop(&mut self) {
+        self.outbox.finish_soon(self.reason.clone());
+    }
 }
 
 /// A subscription to be added.

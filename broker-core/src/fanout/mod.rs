@@ -16,5 +16,5 @@ mod topic;
 pub(crate) use direct::Find;
 pub(crate) use inbox::{Cost, Event, Inbox, Item, Reservation, Special, Whom, bits};
 pub use lane::PullHandle;
-pub(crate) use lane::{Insert, Op, Target};
+pub(crate) use lane::{Farewell, Insert, Op, Target};
 pub(crate) use shard::{Left, Shard, ShardContext};

@@ -14,7 +14,7 @@ use tokio::sync::oneshot;
 use super::{
     direct::{Direct, Find},
     inbox::{Cost, Event, Inbox, Item, Whom},
-    lane::{Insert, Op, Target},
+    lane::{Farewell, Insert, Op, Target},
     serve::tell,
     subs::{ByPattern, CatchUp, Place, Progress, Sub, SubKey, Subs},
     topic::ShardTopic,
@@ -131,10 +131,11 @@ impl Shard {
         data: &mut VecDeque<Item>,
         mut offers: usize,
     ) {
-        let (mut lost, mut passed) = (Vec::new(), Vec::new());
+        let (mut lost, mut passed, mut leaving) = (Vec::new(), Vec::new(), Vec::new());
         for op in lane.drain(..) {
             match op {
                 Op::Passed { topic, tell } => passed.push((topic, tell)),
+                Op::Farewell(all) => leaving.extend(all),
                 op => {
                     if let Op::PatternsLost { gap, pattern } = &op {
                         lost.push((gap.clone(), pattern.clone()));
@@ -152,6 +153,7 @@ impl Shard {
         for (topic, tell) in passed {
             self.tell_when_passed(topic, tell);
         }
+        self.end_when_passed(leaving);
         let mut for_pages = offers;
         self.serve_pulls(&mut for_pages);
         while offers > 0 {
@@ -201,6 +203,7 @@ impl Shard {
             Op::Who { topic, tell } => _ = tell.send(self.who(topic)),
             // What is still in the inbox comes before.
             Op::Passed { topic, tell } => self.tell_when_passed(topic, tell),
+            Op::Farewell(all) => self.end_when_passed(all),
         }
     }
 
@@ -212,6 +215,22 @@ impl Shard {
                 topic.pending.push_back(Item { topic: topic.state.clone(), event, cost: Cost::default() });
             }
             _ => _ = tell.send(()),
+        }
+    }
+
+    /// Ends connections when all that waits has been fanned out.
+    fn end_when_passed(&mut self, leaving: Vec<Farewell>) {
+        if leaving.is_empty() {
+            return;
+        }
+        let leaving = Arc::new(leaving);
+        for id in &self.ring {
+            let event = Event::Farewell(leaving.clone());
+            if *id == TopicId::DIRECT {
+                self.direct.put_event(event);
+            } else if let Some(topic) = self.topics.get_mut(id) {
+                topic.pending.push_back(Item { topic: topic.state.clone(), event, cost: Cost::default() });
+            }
         }
     }
 

@@ -148,7 +148,7 @@ impl ShardTopic {
         let mut has_exclusions = false;
         let mut alone = None;
         while let Some(item) = self.pending.front() {
-            if messages.is_empty() && matches!(item.event, Event::Passed(_)) {
+            if messages.is_empty() && matches!(item.event, Event::Passed(_) | Event::Farewell(_)) {
                 if let Some(Item { event: Event::Passed(tell), .. }) = self.pending.pop_front() {
                     let _ = tell.send(());
                 }
@@ -192,7 +192,7 @@ impl ShardTopic {
                 Event::Lost(gap, whom) => Work::Gap { gap, whom },
                 Event::NewEpoch(position, generation) => Work::NewEpoch(position, generation),
                 // The loop above has taken every message at the front, and who waits has been told.
-                Event::Message { .. } | Event::Passed(_) => return skipped,
+                Event::Message { .. } | Event::Passed(_) | Event::Farewell(_) => return skipped,
             }
         } else {
             let last = messages.last().and_then(|m| m.position());

@@ -41,7 +41,7 @@ use bytes::Bytes;
 use queue::Queue;
 pub(crate) use queue::{Entry, Subject};
 pub(crate) use shared::{OutboxLimits, Shared};
-use state::State;
+use state::{Rest, State};
 
 use crate::{
     message::{Format, Frame, Position},
@@ -209,12 +209,29 @@ impl Outbox {
 
     /// Ends the connection at once: what is queued is given up, the close frame is the last.
     pub fn close(&self, reason: CloseReason) {
-        self.end(reason, false);
+        self.end(reason, Rest::GivenUp);
     }
 
     /// Ends the connection when all that is queued has been sent.
     pub fn finish(&self, reason: CloseReason) {
-        self.end(reason, true);
+        self.end(reason, Rest::Sent);
+    }
+
+    /// Ends the connection when all that is queued has been sent, for which there is one write deadline in all: a client that takes its
+    /// time has no more of it.
+    pub(crate) fn finish_soon(&self, reason: CloseReason) {
+        self.end(reason, Rest::SentSoon);
+    }
+
+    /// Ready when the connection is being ended: it takes nothing any more. For the connection's own task, in place of
+    /// [`poll_room`](Self::poll_room).
+    pub(crate) fn poll_ending(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut state = self.inner.state.lock();
+        if state.is_closing() {
+            return Poll::Ready(());
+        }
+        state.room = Some(cx.waker().clone());
+        Poll::Pending
     }
 
     /// Ends the connection without another word.
@@ -222,15 +239,23 @@ impl Outbox {
         self.inner.change(State::break_off);
     }
 
-    fn end(&self, reason: CloseReason, flush_first: bool) {
-        self.inner.change(|state, shared| state.close(shared, reason, flush_first));
+    fn end(&self, reason: CloseReason, rest: Rest) {
+        self.inner.change(|state, shared| state.close(shared, reason, rest));
     }
 
     /// How long the socket has taken nothing although something waits. Without a socket: how long nobody has
-    /// pulled.
+    /// pulled. When the app has ended the connection, and something waits: how long ago, whatever has been taken since.
     #[must_use]
     pub fn stalled_for(&self) -> Option<Duration> {
-        self.inner.state.lock().stalled_since.map(|since| since.elapsed())
+        let state = self.inner.state.lock();
+        let hurries_since = state.hurries_since().filter(|_| state.has_work());
+        hurries_since.or(state.stalled_since).map(|since| since.elapsed())
+    }
+
+    /// How long ago the app has ended the connection. All that waited then has one write deadline, in the outbox and behind it.
+    #[must_use]
+    pub fn ending_for(&self) -> Option<Duration> {
+        self.inner.state.lock().hurries_since().map(|since| since.elapsed())
     }
 
     /// Why the connection is over, once the last frame has been taken, or cannot be any more.

@@ -4,7 +4,11 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::{Inner, shared::Shared, state::State};
+use super::{
+    Inner,
+    shared::Shared,
+    state::{Rest, State},
+};
 use crate::{
     message::Message,
     session::{ClientId, CloseKind, CloseReason},
@@ -117,7 +121,7 @@ impl State {
         match notice {
             // A stream's reader gets what is queued, and then the end.
             Notice::Ended(_) if shared.format.is_none() => {
-                self.close(shared, CloseReason::new(CloseKind::Normal), true);
+                self.close(shared, CloseReason::new(CloseKind::Normal), Rest::Sent);
             }
             Notice::Ended(reply) => {
                 self.remove(shared, id);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{
     queue::Queue,
     shared::Shared,
-    state::{State, charge_of},
+    state::{Rest, State, charge_of},
 };
 use crate::{
     message::{Gap, GapReason, Message, Position},
@@ -50,7 +50,7 @@ impl State {
                 shared.totals.slow_consumers.add(1);
                 tally.dropped += 1;
                 shared.totals.dropped.add(1);
-                self.close(shared, CloseReason::new(CloseKind::SlowConsumer), false);
+                self.close(shared, CloseReason::new(CloseKind::SlowConsumer), Rest::GivenUp);
                 tally.then = Then::Stop;
                 true
             }

@@ -101,9 +101,8 @@ impl State {
     }
 
     pub(super) fn poll_room(&mut self, shared: &Shared, cx: &mut Context<'_>, length: usize) -> Poll<()> {
-        let has_room = |state: &Self| {
-            state.is_closing() || state.control.fits(length, shared.limits.control_bytes)
-        };
+        let has_room =
+            |state: &Self| state.is_closing() || state.control.fits(length, shared.limits.control_bytes);
         if !has_room(self) {
             // Nobody else may be about to.
             self.flush_now(shared);

@@ -73,6 +73,19 @@ pub(super) struct Closing {
     pub(super) frame: Option<Bytes>,
     /// The socket is beyond use.
     pub(super) broken: bool,
+    /// Since when all that waits has had the one write deadline together.
+    pub(super) hurries_since: Option<Instant>,
+}
+
+/// What becomes of what waits when a connection is ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Rest {
+    /// It is given up.
+    GivenUp,
+    /// It is sent, for as long as the client goes on taking something.
+    Sent,
+    /// It is sent, as far as the write deadline allows, whatever the client takes.
+    SentSoon,
 }
 
 impl State {
@@ -83,6 +96,10 @@ impl State {
 
     pub(super) fn is_closing(&self) -> bool {
         self.closing.is_some()
+    }
+
+    pub(super) fn hurries_since(&self) -> Option<Instant> {
+        self.closing.as_ref()?.hurries_since
     }
 
     /// Nothing waits: a message can go straight to the socket.
@@ -332,17 +349,18 @@ impl State {
         self.schedule(id);
     }
 
-    /// Ends the connection: at once, or when all that is queued has been sent.
-    pub(super) fn close(&mut self, shared: &Shared, reason: CloseReason, flush_first: bool) {
+    /// Ends the connection.
+    pub(super) fn close(&mut self, shared: &Shared, reason: CloseReason, rest: Rest) {
         if self.closing.is_some() {
             return;
         }
         let frame = shared.encode(Frame::Close(&reason));
-        if !flush_first {
+        if rest == Rest::GivenUp {
             self.discard_all(shared);
         }
         let frame = Some(frame).filter(|frame| !frame.is_empty());
-        self.closing = Some(Box::new(Closing { reason, frame, broken: false }));
+        let hurries_since = (rest == Rest::SentSoon).then(Instant::now);
+        self.closing = Some(Box::new(Closing { reason, frame, broken: false, hurries_since }));
         self.note_waiting();
     }
 
@@ -352,9 +370,13 @@ impl State {
         self.remainder = Bytes::new();
         self.control = Control::default();
         self.stalled_since = None;
-        let lost =
-            || Box::new(Closing { reason: CloseReason::new(CloseKind::Lost), frame: None, broken: true });
-        let closing = self.closing.get_or_insert_with(lost);
+        let lost = || Closing {
+            reason: CloseReason::new(CloseKind::Lost),
+            frame: None,
+            broken: true,
+            hurries_since: None,
+        };
+        let closing = self.closing.get_or_insert_with(|| Box::new(lost()));
         closing.broken = true;
         closing.frame = None;
     }

@@ -299,7 +299,10 @@ impl World {
         assert!(self.outbox.is_empty(), "something waits on a socket that takes it");
         assert_eq!(self.outbox.stalled_for(), None);
         assert_eq!(self.over.is_some(), self.closed);
-        assert!(!self.outbox.inner.state.lock().has_direct_queue(), "it is kept although nothing waits in it");
+        assert!(
+            !self.outbox.inner.state.lock().has_direct_queue(),
+            "it is kept although nothing waits in it"
+        );
         let shared = &self.outbox.inner.shared;
         assert_eq!(unaccounted(shared, self.offered, 0), 0, "conservation at the end");
         assert_eq!((shared.budget.used(), shared.budget.messages()), (0, 0));

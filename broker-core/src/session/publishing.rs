@@ -34,6 +34,7 @@ impl SessionState {
             return Err(CommandError::new(ErrorCode::Unauthenticated, "send `connect` first"));
         };
         let (parts, also) = checked(&self.seat.broker, &client, command).await?;
+        self.seat.check_stays()?;
         Ok(self.seat.broker.commit(parts, also).await?)
     }
 }

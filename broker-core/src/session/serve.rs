@@ -255,10 +255,8 @@ impl SessionState {
             return Err(CommandError::new(ErrorCode::Unauthenticated, "send `connect` first"));
         };
         let grant = authorize(&self.seat.broker, &identity, action).await?;
-        match self.seat.dismissed() {
-            None => Ok(grant),
-            Some(_) => Err(CommandError::new(ErrorCode::Kicked, "the app has ended the connection")),
-        }
+        self.seat.check_stays()?;
+        Ok(grant)
     }
 
     pub(super) async fn over_budget(

@@ -172,6 +172,8 @@ impl View {
             }
             (Request::Unsubscribe { .. }, SeenReply::Error(crate::session::ErrorCode::NotSubscribed))
             | (Request::Publish(_), SeenReply::Published)
+            // The connection was ended while it was under way.
+            | (Request::Publish(_), SeenReply::Error(crate::session::ErrorCode::Kicked))
             | (Request::Ping, SeenReply::Pong) => {}
             (request, reply) => panic!("{request:?} is answered by {reply:?}"),
         }

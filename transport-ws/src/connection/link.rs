@@ -169,8 +169,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Link for Pulled<S> {
         Poll::Ready(Ok(buf.filled().len()))
     }
 
-    fn stalled_for(&self, _: &Outbox) -> Option<Duration> {
-        self.stalled.map(|since| since.elapsed())
+    fn stalled_for(&self, outbox: &Outbox) -> Option<Duration> {
+        outbox.ending_for().or_else(|| self.stalled.map(|since| since.elapsed()))
     }
 
     fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<()> {

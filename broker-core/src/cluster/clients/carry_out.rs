@@ -150,7 +150,7 @@ async fn move_all(
 }
 
 fn close(seat: &Seat, reason: &CloseReason) -> Done {
-    seat.outbox.close(reason.clone());
+    seat.dismiss(reason.clone());
     Done::Changed
 }
 

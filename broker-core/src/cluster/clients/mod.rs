@@ -204,6 +204,12 @@ impl Clients {
     /// Ends the clients' connections. With a [kind](crate::session::CloseKind) of 40xx they know not to come back
     /// unchanged.
     ///
+    /// From now on no command of theirs is served. What a node has published to them before, it still sends before
+    /// the close frame, and nothing after it: `broker.publish("$user.ann", "You are banned.").await` and then this reaches those of Ann's clients that read. They
+    /// have the transport's write timeout for all of it, and then the connection ends in any case. To clients of other nodes a message may take
+    /// another way than this order, and come too late: what each of them has to be told goes into the
+    /// [reason](crate::session::CloseReason::with_message).
+    ///
     /// # Errors
     ///
     /// See [`Clients`].

@@ -33,9 +33,15 @@ use table::Table;
 pub(crate) use table::{Attendance, Away, By, Leaving, Subscription, Terms};
 use tokio::time::Instant;
 
-use super::{ClientId, secret::KeyHash};
+use super::{ClientId, CloseReason, CommandError, ErrorCode, secret::KeyHash};
 use crate::{
-    broker::Inner, calls::Asked, hooks::{Client, Happened, Unsubscribed}, outbox::Outbox, policy::Identity, subscriber::SubscriptionId,
+    broker::Inner,
+    calls::Asked,
+    fanout::Farewell,
+    hooks::{Client, Happened, Unsubscribed},
+    outbox::Outbox,
+    policy::Identity,
+    subscriber::SubscriptionId,
 };
 
 /// The part of a session that others can reach.
@@ -57,6 +63,8 @@ struct Held {
     key: Option<KeyHash>,
     /// The client has taken up an earlier session.
     resumed: bool,
+    /// The app has ended the connection, and why.
+    dismissed: Option<Box<CloseReason>>,
     table: Table,
 }
 
@@ -67,7 +75,8 @@ impl Seat {
         shard: usize,
         transport: &'static str,
     ) -> Arc<Self> {
-        let held = Held { identity: None, key: None, resumed: false, table: Table::default() };
+        let held =
+            Held { identity: None, key: None, resumed: false, dismissed: None, table: Table::default() };
         Arc::new(Self { broker, outbox, shard, transport, asked: Asked::default(), held: Mutex::new(held) })
     }
 
@@ -97,6 +106,37 @@ impl Seat {
             (held.identity.clone()?, held.resumed)
         };
         Some(Client { id: self.client(), identity, transport: self.transport, resumed })
+    }
+
+    /// Ends the connection by the app's wish. What has been published to it before goes out before the close frame, as far as the write deadline
+    /// allows; from now on no command is served, and a client that is not to come back cannot take its session up again, whatever becomes of the
+    /// connection meanwhile.
+    pub(crate) fn dismiss(&self, reason: CloseReason) {
+        {
+            let mut held = self.held.lock();
+            if held.dismissed.is_some() {
+                return;
+            }
+            if Leaving::of(&reason) == Leaving::Left {
+                held.key = None;
+            }
+            held.dismissed = Some(Box::new(reason.clone()));
+        }
+        let farewell = Farewell { outbox: self.outbox.clone(), reason };
+        self.broker.inboxes[self.shard].send_farewell(farewell);
+    }
+
+    /// Why the app has ended the connection, if it has.
+    pub(crate) fn dismissed(&self) -> Option<CloseReason> {
+        self.held.lock().dismissed.as_deref().cloned()
+    }
+
+    /// What a command was allowed is not done any more when the app has ended the connection meanwhile.
+    pub(super) fn check_stays(&self) -> Result<(), CommandError> {
+        match self.held.lock().dismissed {
+            None => Ok(()),
+            Some(_) => Err(CommandError::new(ErrorCode::Kicked, "the server has ended the connection")),
+        }
     }
 
     /// When the admission ends; `None` is never.

@@ -104,6 +104,27 @@ async fn who_is_disconnected_while_absent_comes_back_as_a_stranger() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_breaks_its_connection_off_when_it_is_disconnected_has_lost_nothing_to_come_back_to() {
+    let absent = Absent::new().await;
+    let broker = &absent.cluster.node(1).broker;
+    for breaks_off_first in [true, false] {
+        let (mut client, _) = absent.connect(None).await;
+        client.subscribe("a").await;
+        let (before, secret) = (id(&mut client), absent.knowing.0.lock().unwrap().clone().unwrap());
+        client.wire.shut();
+        broker.publish("a", "something that waits").await.unwrap();
+        broker.clients().client(before).disconnect(CloseKind::Kicked).await.unwrap();
+        let mut held = Some(client);
+        if breaks_off_first {
+            held.take().unwrap().into_session().close(CloseKind::Lost.into()).await;
+        }
+        let (after, topics, _client) = absent.back(secret).await;
+        assert_ne!(after, before);
+        assert_eq!(topics.len(), usize::from(!breaks_off_first), "{topics:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_is_revoked_meanwhile_is_not_found_again() {
     let absent = Absent::new().await;
     let broker = &absent.cluster.node(0).broker;

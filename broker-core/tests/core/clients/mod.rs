@@ -56,7 +56,7 @@ impl Policy for Names {
 
     fn authorize<'a>(&'a self, _: &'a Identity, action: Action<'a>) -> Verdict<'a> {
         let name = match action {
-            Action::Subscribe(topic) | Action::Keep(topic) => topic.as_str(),
+            Action::Subscribe(topic) | Action::Keep(topic) | Action::Publish(topic) => topic.as_str(),
             Action::SubscribePattern(pattern) | Action::KeepPattern(pattern) => pattern.as_str(),
             _ => return Verdict::allow(),
         };
