@@ -116,6 +116,23 @@ async fn a_partition_heals() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_is_heard_again_hears_at_once_who_has_heard() {
+    let hub = MemoryHub::new();
+    let (one, two) = (Node::start(&hub).await, Node::start(&hub).await);
+    soon().await;
+    // Neither hears the other.
+    one.line.set_mute(true);
+    two.line.set_mute(true);
+    seconds(30.0).await;
+    assert!(one.knows().is_empty() && two.knows().is_empty());
+    one.line.set_mute(false);
+    two.line.set_mute(false);
+    two.inner().cluster.post(None, 9, "here I am".into()).unwrap();
+    soon().await;
+    assert_eq!((one.knows(), two.knows()), (vec![two.id()], vec![one.id()]));
+}
+
+#[tokio::test(start_paused = true)]
 async fn while_the_backend_is_down_everybody_else_goes_away_after_the_bound_and_is_back_at_once() {
     let hub = MemoryHub::new();
     let (one, two) = (Node::start(&hub).await, Node::start(&hub).await);
