@@ -28,6 +28,7 @@
 //!   off, it is asked as any node that comes up. So two halves of a cluster that did not hear each other agree again when they do.
 //! - *Moving.* A client that takes up its session on another node is there twice for a while, and is one member: the later word is shown. The node that lost it keeps
 //!   it for a whole grace after it hears of it elsewhere, so that it is gone nowhere before it is known everywhere; when it leaves there for good, it lets go at once.
+//!   What the app has said of it stands in its entry as such: its new node takes it over, in place of what is granted there.
 //! - *Stopping.* A node that stops says so, and its members have the grace to come back on another one.
 //!
 //! Centrifugo keeps presence in Redis, with a time to live that each node renews for each of its clients; that needs no replication, costs writes for as long as clients are
@@ -46,8 +47,8 @@
 //!
 //! # What it costs
 //!
-//! A change costs the size of the change: a place in an ordered map, some 30 bytes and what is said of the member on the wire, once for all nodes. A member takes 150 to
-//! 180 bytes on each node that serves its topic (measured with 200,000 members of as many users), and 60 more on its own, beside what is said of it. A watcher
+//! A change costs the size of the change: a place in an ordered map, some 30 bytes and what is said of the member on the wire, once for all nodes. A member takes 160 to
+//! 190 bytes on each node that serves its topic (measured with 200,000 members of as many users), and 60 more on its own, beside what is said of it. A watcher
 //! takes what another subscription of its connection would.
 //!
 //! # How it is built

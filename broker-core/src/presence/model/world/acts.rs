@@ -46,11 +46,11 @@ impl World {
 
     fn info(&mut self, client: ClientId) -> (Option<String>, Option<String>) {
         let user = (!client.value().is_multiple_of(3)).then(|| format!("user{}", client.value() % 4));
-        let mut meta = self.rng.bool().then(|| self.rng.u8(..).to_string());
+        let mut meta = (self.is_wordy || self.rng.bool()).then(|| self.rng.u8(..).to_string());
         if self.is_wordy
             && let Some(meta) = &mut meta
         {
-            meta.push_str(&" ".repeat(8000));
+            meta.push_str(&" ".repeat(15_000));
         }
         (user, meta)
     }
