@@ -55,7 +55,10 @@ impl Watcher {
                 }
                 for client in &changes.leave {
                     let held = knows.members.remove(client);
-                    assert!(held.is_some() || knows.is_beyond(*client), "{client:?} leaves and was not there");
+                    assert!(
+                        held.is_some() || knows.is_beyond(*client),
+                        "{client:?} leaves and was not there"
+                    );
                 }
                 for member in &changes.update {
                     let held = knows.members.insert(member.client, said(member));

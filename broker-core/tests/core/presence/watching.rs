@@ -170,3 +170,34 @@ async fn nothing_is_left_of_a_room_that_is_empty() {
     let broker = Arc::new(node.broker.clone());
     drop((node, broker));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_queue_of_one_and_the_longest_name_are_enough() {
+    let broker = rooms(Broker::builder(), PresenceConfig::new()).limits(|limits| limits.queue_messages = 1);
+    let node = Node::of(broker.start().await.unwrap());
+    let room = format!("room.{}", "x".repeat(250));
+    let mut watcher = user(&node, "watcher").await;
+    let lines = watcher.call(watching(&room)).await;
+    assert_eq!(lines, ["1: subscribed".to_owned(), format!("{room} presence snapshot [watcher] (1, 1)")]);
+    let mut watch = node.broker.presence(room.as_str()).watch().unwrap();
+    watcher.wire.shut();
+    let mut members = Vec::new();
+    for _ in 0..20 {
+        let mut member = node.client().await;
+        member.subscribe(&room).await;
+        members.push(member);
+        told().await;
+    }
+    watcher.wire.open();
+    let heard = news(&mut watcher).await;
+    assert!(heard.len() < 10 && heard.last().unwrap().ends_with("(21, 1)"), "{heard:?}");
+    // An event at a time: what is missed is seen in a snapshot.
+    let mut most = 0;
+    for _ in 0..5 {
+        most = most.max(list_of(&mut watch).len());
+        told().await;
+    }
+    assert_eq!(most, 21);
+    members[0].unsubscribe(&room).await;
+    assert!(news(&mut watcher).await[0].ends_with("(20, 1)"));
+}
