@@ -19,7 +19,6 @@ use crate::{
     keep::{Node, lost, within},
     log::{Keep, Record},
     names::message_id,
-    receive::frame,
     wire::{self, Answer, Asking, Call, Lost},
 };
 
@@ -103,10 +102,14 @@ impl Running {
     ) -> BoxFuture<'static, Result<(), BackendError>> {
         let names = &self.node.names;
         let subject = to.map_or_else(|| names.nodes(), |to| names.node(to));
-        let mut frames = BytesMut::new();
-        wire::publish(&mut frames, &subject, "", &frame(self.node.id, bytes));
-        let call = Call::Frames { subject: subject.into(), bytes: frames.freeze() };
-        let asked = self.node.queue.hand_over(call, false);
+        let asked = {
+            // Handed over under the lock: in the order of their numbers.
+            let mut teller = self.node.teller.lock();
+            let mut frames = BytesMut::new();
+            wire::publish(&mut frames, &subject, "", &teller.tell(bytes));
+            let call = Call::Frames { subject: subject.into(), bytes: frames.freeze() };
+            self.node.queue.hand_over(call, false)
+        };
         let limit = self.node.settings.publish_within;
         async move {
             let answer = async { asked.answer().await.map_err(lost) };

@@ -14,7 +14,7 @@ use super::NatsBackend;
 use crate::{
     keep::{Health, Node, keep},
     log::Logs,
-    receive::{Interests, Pushed},
+    receive::{Interests, Pushed, Teller},
     wire::Queue,
 };
 
@@ -38,6 +38,7 @@ impl Running {
             id: inbox.node(),
             health: Health::new(inbox.clone(), backend.state.clone()),
             pushed: Pushed::new(names.clone(), interests.clone(), logs.clone(), inbox.clone()),
+            teller: Mutex::new(Teller::new(inbox.node())),
             settings,
             names,
             queue,

@@ -4,11 +4,15 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::{Node, Servers, establish::establish};
+use super::{
+    Node, Servers,
+    establish::{Established, establish},
+    moving::move_away,
+};
 use crate::{
     error::Trouble,
     settings::Address,
-    wire::{self, Asking, Call, ServerInfo, Watch},
+    wire::{self, Asking, Call, Watch},
 };
 
 /// How much of the subscriptions is renewed at once: bytes.
@@ -18,18 +22,29 @@ const RENEWED_AT_ONCE: usize = 64 << 10;
 pub(crate) async fn keep(node: Arc<Node>) {
     let servers = Servers::new(&node.settings);
     loop {
-        let (connection, info, address) = establish(&node, &servers).await;
-        servers.avoid(None);
-        meet(&node, &servers, info);
-        let renewed = renew(&node);
+        let mut established = establish(&node, &servers).await;
+        node.logs.forget();
+        meet(&node, &servers, &established);
+        let mut renewed = renew(&node);
         let watch = Watch {
             ping_every: node.settings.ping_every,
             answer_within: node.settings.answer_within,
             expires: node.settings.publish_within + node.settings.answer_within,
         };
-        let trouble = tokio::select! {
-            trouble = wire::run(connection, &node.queue, &node.pushed, &watch) => trouble,
-            trouble = use_connection(&node, &servers, renewed, &address) => trouble,
+        let trouble = loop {
+            let (connection, info, address) = established;
+            let moved = tokio::select! {
+                trouble = wire::run(connection, &node.queue, &node.pushed, &watch) => break trouble,
+                used = use_connection(&node, &servers, renewed, &info.server_id, &address) => used,
+            };
+            (established, renewed) = match moved {
+                Ok(other) => (other, Vec::new()),
+                Err(trouble) => break trouble,
+            };
+            let to = &established.2;
+            tracing::info!(target: "fanfare::nats", from = %address, %to, "moved from a server that is about to end");
+            node.queue.moved();
+            meet(&node, &servers, &established);
         };
         // First the core knows, then those who wait hear that it failed.
         node.health.failed(&trouble);
@@ -43,10 +58,15 @@ pub(crate) async fn keep(node: Arc<Node>) {
     }
 }
 
-fn meet(node: &Node, servers: &Servers, info: ServerInfo) {
+fn meet(node: &Node, servers: &Servers, (_, info, _): &Established) {
+    servers.avoid(None);
     servers.hear(&info.connect_urls);
     node.logs.meet(info.version());
-    node.pushed.info.send_replace(info);
+    node.pushed.info.send_replace(info.clone());
+}
+
+pub(super) fn subscribe_to(inbox: &str) -> String {
+    format!("SUB {inbox}.* {}\r\n", wire::INBOX)
 }
 
 /// Begins to use a connection: first of all it is subscribed to all that is wanted.
@@ -56,10 +76,10 @@ fn renew(node: &Node) -> Vec<(Asking, Vec<u64>)> {
     let queue = &node.queue;
     let (sids, frames) = node.interests.renew(|| queue.next_sid());
     let controls = [node.names.node(node.id), node.names.nodes()].map(|subject| (subject, queue.next_sid()));
-    let mut first = format!("SUB {inbox}.* {}\r\n", wire::INBOX);
-    for (subject, sid) in &controls {
-        node.interests.add_control(*sid);
+    let mut first = subscribe_to(&inbox);
+    for (subject, sid) in controls {
         first.push_str(&format!("SUB {subject} {sid}\r\n"));
+        node.interests.add_control(subject, sid);
     }
     queue.up(inbox);
     let send = |frames: &str| {
@@ -83,17 +103,19 @@ fn renew(node: &Node) -> Vec<(Asking, Vec<u64>)> {
     asked
 }
 
-/// Readies a connection, then sees what the server says of itself. Says why it is no good any more.
+/// Readies a connection, then sees what the server says of itself, and moves to another one before it ends. Says why it is no
+/// good any more.
 async fn use_connection(
     node: &Node,
     servers: &Servers,
     renewed: Vec<(Asking, Vec<u64>)>,
+    server: &str,
     address: &Address,
-) -> Trouble {
+) -> Result<Established, Trouble> {
     for (asked, sids) in renewed {
         match asked.answer().await {
             Ok(_) => sids.into_iter().for_each(|sid| node.interests.confirm(sid)),
-            Err(_) => return Trouble::unavailable("the subscriptions could not be renewed"),
+            Err(_) => return Err(Trouble::unavailable("the subscriptions could not be renewed")),
         }
     }
     node.health.set(true);
@@ -103,7 +125,7 @@ async fn use_connection(
         servers.hear(&told.connect_urls);
         if told.ldm {
             servers.avoid(Some(address.clone()));
-            return Trouble::unavailable("the server is about to end");
+            return Ok(move_away(node, servers, server).await);
         }
         if info.changed().await.is_err() {
             return std::future::pending().await;

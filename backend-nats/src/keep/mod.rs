@@ -3,11 +3,13 @@
 mod establish;
 mod health;
 mod keeper;
+mod moving;
 mod node;
 mod outage;
 mod servers;
 
 pub(crate) use health::Health;
 pub(crate) use keeper::keep;
+use keeper::subscribe_to;
 pub(crate) use node::{Node, lost, within};
 use servers::Servers;

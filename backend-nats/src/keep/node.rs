@@ -11,7 +11,7 @@ use crate::{
     error::Trouble,
     log::Logs,
     names::Names,
-    receive::{Interests, Pushed},
+    receive::{Interests, Pushed, Teller},
     settings::Settings,
     wire::{Lost, Queue},
 };
@@ -27,6 +27,7 @@ pub(crate) struct Node {
     pub(crate) interests: Arc<Interests>,
     pub(crate) inbox: Arc<Inbox>,
     pub(crate) pushed: Pushed,
+    pub(crate) teller: Mutex<Teller>,
     /// Whoever changes subscriptions also hands them over under it, so that a connection has all or none of them.
     pub(crate) subscribing: Mutex<()>,
 }

@@ -138,10 +138,9 @@ impl Logs {
         self.queue.forget_stream();
     }
 
-    /// Another server is asked from here on: it may be another cluster's by now.
+    /// Another server is asked from here on.
     pub(crate) fn meet(&self, version: (u64, u64)) {
         self.state.lock().version = version;
-        self.forget();
     }
 
     pub(super) fn version(&self) -> (u64, u64) {
@@ -227,9 +226,10 @@ impl Logs {
             if self.queue.was_refused() {
                 self.state.lock().stream = None;
             }
+            let connection = self.queue.connection();
             match self.stream().await {
                 Ok(stream) => self.queue.set_stream(stream.name.clone()),
-                Err(trouble) => self.queue.refuse_appends(&trouble),
+                Err(trouble) => self.queue.refuse_appends(&trouble, connection),
             }
         }
     }

@@ -1,8 +1,7 @@
 //! What this node wants, and by which subscriptions it comes.
 
 use std::{
-    collections::{HashMap, HashSet},
-    fmt::Write as _,
+    collections::{BTreeMap, HashMap, HashSet},
     sync::Arc,
 };
 
@@ -41,7 +40,8 @@ struct Topic {
 /// What a subscription brings.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Source {
-    Control,
+    /// What nodes tell each other on a subject.
+    Control(Arc<str>),
     Topic(TopicName),
     Pattern(TopicPattern),
 }
@@ -75,7 +75,7 @@ impl Interests {
         let new = *sid.insert(next_sid());
         let frame = source.subscribe(&self.names, new);
         state.sources.insert(new, source);
-        Some((new, frame))
+        Some((new, Some(frame)))
     }
 
     /// Wants something no longer; the subscription that is to be ended.
@@ -105,13 +105,19 @@ impl Interests {
                 state.confirmed_patterns.remove(pattern, |_| true);
                 state.confirmed_patterns.insert(pattern.clone(), sid);
             }
-            Some(Source::Control) | None => {}
+            Some(Source::Control(_)) | None => {}
         }
     }
 
     /// A subscription for control frames.
-    pub(crate) fn add_control(&self, sid: u64) {
-        self.state.lock().sources.insert(sid, Source::Control);
+    pub(crate) fn add_control(&self, subject: String, sid: u64) {
+        self.state.lock().sources.insert(sid, Source::Control(subject.into()));
+    }
+
+    /// The subscriptions that there are: their numbers, and their frames.
+    pub(crate) fn subscriptions(&self) -> BTreeMap<u64, String> {
+        let state = self.state.lock();
+        state.sources.iter().map(|(sid, source)| (*sid, source.subscribe(&self.names, *sid))).collect()
     }
 
     /// Gives new subscriptions to all that is wanted: their numbers, and their frames.
@@ -121,7 +127,7 @@ impl Interests {
         let (mut sids, mut frames) = (Vec::new(), String::new());
         let mut add = |source: Source, sources: &mut HashMap<u64, Source>| {
             let sid = next_sid();
-            frames.push_str(&source.subscribe(&self.names, sid).unwrap_or_default());
+            frames.push_str(&source.subscribe(&self.names, sid));
             sources.insert(sid, source);
             sids.push(sid);
             Some(sid)
@@ -140,11 +146,12 @@ impl Interests {
         self.state.lock().forget();
     }
 
-    /// The server has refused a subscription, which is none then.
+    /// The server has refused a subscription, which is none then. None where a node cannot do without it.
     pub(crate) fn refused(&self, subject: &str) -> Option<Source> {
         let state = &mut *self.state.lock();
-        let found =
-            state.sources.iter().find(|(_, source)| source.subject(&self.names).as_deref() == Some(subject));
+        let is_refused =
+            |source: &Source| !matches!(source, Source::Control(_)) && source.subject(&self.names) == subject;
+        let found = state.sources.iter().find(|(_, source)| is_refused(source));
         let (sid, source) = found.map(|(sid, source)| (*sid, source.clone()))?;
         state.sources.remove(&sid);
         match &source {
@@ -160,7 +167,7 @@ impl Interests {
                     *sid = None;
                 }
             }
-            Source::Control => {}
+            Source::Control(_) => {}
         }
         Some(source)
     }
@@ -218,18 +225,16 @@ impl State {
 }
 
 impl Source {
-    fn subject(&self, names: &Names) -> Option<String> {
+    fn subject(&self, names: &Names) -> String {
         match self {
-            Self::Control => None,
-            Self::Topic(name) => Some(names.topic(name)),
-            Self::Pattern(pattern) => Some(names.pattern(pattern)),
+            Self::Control(subject) => subject.to_string(),
+            Self::Topic(name) => names.topic(name),
+            Self::Pattern(pattern) => names.pattern(pattern),
         }
     }
 
-    fn subscribe(&self, names: &Names, sid: u64) -> Option<String> {
-        let mut frame = String::new();
-        let _ = write!(frame, "SUB {} {sid}\r\n", self.subject(names)?);
-        Some(frame)
+    fn subscribe(&self, names: &Names, sid: u64) -> String {
+        format!("SUB {} {sid}\r\n", self.subject(names))
     }
 }
 

@@ -5,6 +5,6 @@ mod interests;
 mod order;
 mod pushed;
 
-pub(crate) use control::frame;
+pub(crate) use control::Teller;
 pub(crate) use interests::{Interests, Source};
 pub(crate) use pushed::Pushed;

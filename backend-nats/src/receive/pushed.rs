@@ -48,6 +48,7 @@ pub(crate) struct Pushed {
     pub(crate) info: watch::Sender<ServerInfo>,
     copies: Mutex<Copies>,
     order: Mutex<Order>,
+    heard: Mutex<control::Heard>,
     /// Something waits for what is before it.
     waits: Notify,
     foreign: AtomicU64,
@@ -76,6 +77,7 @@ impl Pushed {
             info: watch::Sender::default(),
             copies: Mutex::default(),
             order: Mutex::default(),
+            heard: Mutex::default(),
             waits: Notify::new(),
             foreign: AtomicU64::new(0),
             warned: Mutex::default(),
@@ -149,6 +151,14 @@ impl Pushed {
         self.in_order(topic, arrived(None));
     }
 
+    fn told(&self, told: control::Told) {
+        // Given under the lock, so that none overtakes another.
+        let mut heard = self.heard.lock();
+        if heard.is_new(&told) {
+            self.inbox.control(told.from, told.frame);
+        }
+    }
+
     fn in_order(&self, topic: &TopicName, arrived: Arrived) {
         let mut order = self.order.lock();
         // Given under the lock: who releases what has waited must not come in between.
@@ -203,9 +213,9 @@ impl Pushes for Pushed {
     fn message(&self, message: Message) {
         // What still comes by a subscription that was ended is dropped.
         let Some(source) = self.interests.source(message.sid) else { return };
-        if source == Source::Control {
+        if let Source::Control(_) = source {
             return match control::parse(message.payload) {
-                Some((from, frame)) if from != self.node => self.inbox.control(from, frame),
+                Some(told) if told.from != self.node => self.told(told),
                 Some(_) => {}
                 None => self.warn(&message.subject, "no control frame"),
             };

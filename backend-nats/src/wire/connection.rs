@@ -1,6 +1,7 @@
 //! A stream of bytes to a server, and the frames in it.
 
 use std::{
+    collections::VecDeque,
     io,
     sync::{
         Arc,
@@ -35,6 +36,8 @@ pub(crate) struct Connection {
 pub(crate) struct Frames {
     read: ReadHalf<Box<dyn Io>>,
     buffer: BytesMut,
+    /// What has arrived before, and is the next to be given.
+    pub(super) kept: VecDeque<Frame>,
     /// How many bytes have arrived.
     pub(crate) heard: Arc<AtomicU64>,
 }
@@ -116,7 +119,8 @@ fn no_nats() -> Trouble {
 impl Connection {
     fn new(io: Box<dyn Io>) -> Self {
         let (read, write) = tokio::io::split(io);
-        Self { frames: Frames { read, buffer: BytesMut::new(), heard: Arc::default() }, write }
+        let frames = Frames { read, buffer: BytesMut::new(), kept: VecDeque::new(), heard: Arc::default() };
+        Self { frames, write }
     }
 
     #[cfg(feature = "tls")]
@@ -154,8 +158,16 @@ impl Connection {
 }
 
 impl Frames {
-    /// The next frame.
+    /// The next frame. Cancel safe.
     pub(crate) async fn next(&mut self) -> Result<Frame, Trouble> {
+        match self.kept.pop_front() {
+            Some(frame) => Ok(frame),
+            None => self.arrive().await,
+        }
+    }
+
+    /// The next frame that arrives, past what was kept. Cancel safe.
+    pub(super) async fn arrive(&mut self) -> Result<Frame, Trouble> {
         loop {
             if let Some(frame) = parser::next(&mut self.buffer).map_err(|_| no_nats())? {
                 return Ok(frame);
@@ -168,12 +180,6 @@ impl Frames {
                 Err(error) if error.kind() == io::ErrorKind::InvalidData => {
                     let message =
                         "the server ended TLS: does it want a client's certificate, or another one?";
-                    let kind = fanfare_core::backend::BackendErrorKind::Configuration;
-                    return Err(Trouble { kind, ..Trouble::io(message, error) });
-                }
-                // What a server says no to in TLS 1.3 is told with the first bytes that are read.
-                Err(error) if error.kind() == io::ErrorKind::InvalidData => {
-                    let message = "the server has ended TLS: does it want a client's certificate, and trust the one that it was shown?";
                     let kind = fanfare_core::backend::BackendErrorKind::Configuration;
                     return Err(Trouble { kind, ..Trouble::io(message, error) });
                 }

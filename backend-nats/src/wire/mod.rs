@@ -15,6 +15,7 @@ mod link;
 mod login;
 mod parser;
 mod queue;
+mod standby;
 #[cfg(feature = "tls")]
 mod tls;
 
@@ -23,3 +24,4 @@ pub(crate) use handshake::greet;
 pub(crate) use link::{Pushes, Watch, run};
 pub(crate) use parser::Message;
 pub(crate) use queue::{Answer, Asking, Call, Expect, INBOX, Lost, Queue, publish};
+pub(crate) use standby::Standby;

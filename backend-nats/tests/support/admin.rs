@@ -73,10 +73,12 @@ impl Admin {
         serde_json::from_slice(&answer.expect("an answer").payload).expect("JSON")
     }
 
-    /// The connections on which nodes receive: their numbers, and the name of the server.
+    /// The connections of this server on which nodes receive: their numbers, and the name of the server.
     pub async fn nodes(&self) -> (Vec<u64>, String) {
         let query = json!({ "subscriptions": true, "limit": 10_000 });
-        let answer = self.ask("PING.CONNZ", query).await;
+        // Of a cluster only this server is meant.
+        let id = self.system.server_info().server_id;
+        let answer = self.ask(&format!("{id}.CONNZ"), query).await;
         let server = answer["server"]["id"].as_str().expect("a name").to_owned();
         let connections = answer["data"]["connections"].as_array().expect("a list").iter();
         let nodes = connections.filter(|connection| {

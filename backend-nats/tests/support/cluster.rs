@@ -85,6 +85,26 @@ impl NatsCluster {
         }
     }
 
+    /// How many nodes the other servers have.
+    pub async fn nodes_beside(&self, server: usize) -> usize {
+        let mut count = 0;
+        for index in (0..self.servers.len()).filter(|index| *index != server) {
+            count += self.admin(index).await.nodes().await.0.len();
+        }
+        count
+    }
+
+    /// The server that has most of the nodes.
+    pub async fn busiest(&self) -> usize {
+        let mut counts = Vec::new();
+        for index in 0..self.servers.len() {
+            counts.push((self.admin(index).await.nodes().await.0.len(), index));
+        }
+        let (count, index) = counts.into_iter().max().expect("servers");
+        assert!(count > 0, "no server has a node");
+        index
+    }
+
     /// Waits until all replicas of the logs' stream are up to date.
     pub async fn until_current(&self) {
         let deadline = Instant::now() + ELECTION;

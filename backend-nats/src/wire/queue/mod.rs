@@ -34,6 +34,9 @@ const MAX_APPENDING_BYTES: usize = 8 << 20;
 /// How often a message is sent to another stream than the one that was gone.
 const MAX_TRIES: u8 = 5;
 
+/// How often it is looked whether all is answered.
+const LOOK_EVERY: Duration = Duration::from_millis(2);
+
 /// The subscription for answers.
 pub(crate) const INBOX: u64 = 1;
 
@@ -70,6 +73,10 @@ struct State {
     calls: usize,
     bytes: usize,
     is_up: bool,
+    /// How many connections have served the queue.
+    connection: u64,
+    /// Nothing is sent until another connection serves the queue.
+    is_held: bool,
     is_closed: bool,
     /// Only what finishes other calls is taken.
     is_draining: bool,
@@ -152,6 +159,7 @@ impl Queue {
         }
         let mut taken = Vec::new();
         while out.len() < max
+            && !state.is_held
             && let Some(mut request) = state.waiting.pop_front()
         {
             request.sent = Some(now);
@@ -164,6 +172,7 @@ impl Queue {
             }
         }
         while out.len() < max
+            && !state.is_held
             && state.again.is_empty()
             && state.appending < MAX_APPENDING
             && (state.appending_bytes < MAX_APPENDING_BYTES || state.appending == 0)
@@ -342,9 +351,17 @@ impl Queue {
         self.look_for_stream(&state);
     }
 
-    /// There is no stream for what waits.
-    pub(crate) fn refuse_appends(&self, trouble: &Trouble) {
+    /// The connection that serves the queue, or did last.
+    pub(crate) fn connection(&self) -> u64 {
+        self.state.lock().connection
+    }
+
+    /// There is no stream for what waits, a connection said. If that one is gone, the next one is asked.
+    pub(crate) fn refuse_appends(&self, trouble: &Trouble, connection: u64) {
         let mut state = self.state.lock();
+        if !state.is_up || state.connection != connection {
+            return self.look_for_stream(&state);
+        }
         let again = std::mem::take(&mut state.again);
         let waiting = std::mem::take(&mut state.appends);
         for request in again.into_values().chain(waiting) {
@@ -356,16 +373,63 @@ impl Queue {
     pub(crate) fn up(&self, inbox: String) {
         let mut state = self.state.lock();
         state.is_up = true;
+        state.connection += 1;
         state.inbox = inbox;
         self.look_for_stream(&state);
         drop(state);
         self.work.notify_one();
     }
 
+    /// Nothing more is sent but PINGs, until another connection serves the queue.
+    pub(crate) fn hold(&self) {
+        self.state.lock().is_held = true;
+    }
+
+    /// What was held is sent after all.
+    pub(crate) fn go_on(&self) {
+        self.state.lock().is_held = false;
+        self.work.notify_one();
+    }
+
+    /// Waits until all that was asked is answered.
+    pub(crate) async fn until_answered(&self) {
+        while !self.state.lock().asked.is_empty() {
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    }
+
+    /// Waits until all PINGs are answered.
+    pub(crate) async fn until_heard(&self) {
+        while !self.state.lock().is_heard() {
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    }
+
+    /// The subject on which answers come.
+    pub(crate) fn inbox(&self) -> String {
+        self.state.lock().inbox.clone()
+    }
+
+    /// Another connection serves the queue than the one that did: answers come by it. What has several messages for an answer has
+    /// none: some may have come by both.
+    pub(crate) fn moved(&self) {
+        let mut state = self.state.lock();
+        state.pings = 0;
+        state.fetches.clear();
+        state.done.clear();
+        let mut lost: Vec<_> = state.pinged.drain(..).flatten().collect();
+        lost.extend(state.asked.extract_if(.., |_, request| request.has_parts()).map(|(_, request)| request));
+        for request in lost {
+            self.finish(&mut state, request, Err(Lost::Unanswered));
+        }
+        drop(state);
+        self.go_on();
+    }
+
     /// No connection serves the queue any more. What was sent has no answer; what was not waits, where it may.
     pub(crate) fn down(&self) {
         let mut state = self.state.lock();
-        state.is_up = false;
+        (state.is_up, state.is_held) = (false, false);
         state.stream = None;
         state.pings = 0;
         (state.appending, state.appending_bytes) = (0, 0);
@@ -471,6 +535,10 @@ impl State {
         self.appending += 1;
         self.appending_bytes += request.size();
         self.asked.insert(self.next, request);
+    }
+
+    fn is_heard(&self) -> bool {
+        self.pings == 0 && self.pinged.is_empty()
     }
 
     /// A message for a log is not on its way any more.

@@ -88,6 +88,11 @@ impl Request {
         }
     }
 
+    /// Whether its answer is several messages.
+    pub(super) fn has_parts(&self) -> bool {
+        matches!(self.call, Call::Ask { expect: Expect::UntilStatus | Expect::Count(_), .. })
+    }
+
     pub(super) fn is_append(&self) -> bool {
         matches!(self.call, Call::Append { .. })
     }

@@ -94,3 +94,42 @@ async fn what_the_server_refuses_fails_alone() {
     assert!(!queue.refuse("s", &Trouble::refused("no")), "nobody has asked");
     queue.pong();
 }
+
+#[tokio::test]
+async fn what_a_connection_says_of_streams_counts_while_it_lasts() {
+    let queue = Queue::new(Some(Buffer { messages: 10, bytes: 1000 }));
+    queue.up("_INBOX.x".into());
+    let held = append(&queue, "held");
+    let first = queue.connection();
+    queue.down();
+    queue.refuse_appends(&Trouble::unavailable("it broke"), first);
+    queue.up("_INBOX.x".into());
+    queue.refuse_appends(&Trouble::unavailable("it broke"), first);
+    queue.until_it_lacks_a_stream().await;
+    queue.set_stream("s".into());
+    assert!(sent(&queue).contains("held"), "it waits for the next connection");
+    drop(held);
+    let refused = append(&queue, "refused");
+    queue.forget_stream();
+    queue.refuse_appends(&Trouble::unavailable("no"), queue.connection());
+    assert!(matches!(refused.answer().await, Err(Lost::Refused(_))));
+}
+
+#[tokio::test]
+async fn what_is_held_is_sent_by_the_next_connection_which_brings_late_answers() {
+    let queue = up();
+    queue.set_stream("s".into());
+    let (late, frame) = (append(&queue, "late"), frames(&queue, "PUB s 0\r\n\r\n"));
+    let sent_first = sent(&queue);
+    queue.hold();
+    let held = append(&queue, "held");
+    queue.ping();
+    assert_eq!(sent(&queue), "PING\r\n");
+    queue.pong();
+    assert!(matches!(frame.answer().await, Ok(Answer::Taken)));
+    queue.moved();
+    assert!(sent(&queue).contains("held"));
+    answer(&queue, &replies(&sent_first)[0], "", "{\"stream\":\"s\",\"seq\":1}");
+    assert!(matches!(late.answer().await, Ok(Answer::Message(_))));
+    drop(held);
+}
