@@ -4,6 +4,8 @@
 mod local;
 mod peers;
 mod rooms;
+#[cfg(all(test, not(loom)))]
+mod tests;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
