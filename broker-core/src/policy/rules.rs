@@ -67,9 +67,7 @@ impl Rules {
                 self.subscribe.best(topic).is_some()
             }
             Action::Publish(topic) => self.publish.best(topic).is_some(),
-            Action::PublishTo(address) => {
-                address.name().is_ok_and(|name| self.publish.best(&name).is_some())
-            }
+            Action::PublishTo(address) => address.name().is_ok_and(|name| self.publish.best(&name).is_some()),
             Action::Call(method) => self.call.best(method).is_some(),
             Action::SubscribePattern(pattern) => {
                 self.subscribe.iter().any(|(allowed, ())| allowed.covers(pattern))

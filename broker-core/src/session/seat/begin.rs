@@ -152,7 +152,11 @@ impl Seat {
 
 impl Seat {
     /// The same for one, unless the client has been subscribed meanwhile: what it asked for itself goes on undisturbed. False then.
-    pub(crate) fn attach_where_new(self: &Arc<Self>, one: Starting, reply: Bytes) -> Result<bool, Vec<Starting>> {
+    pub(crate) fn attach_where_new(
+        self: &Arc<Self>,
+        one: Starting,
+        reply: Bytes,
+    ) -> Result<bool, Vec<Starting>> {
         let mut held = self.held.lock();
         if held.table.get(one.name()).is_some() {
             // It is forgotten without the lock.
