@@ -70,6 +70,22 @@ fn a_later_word_is_shown_whatever_the_clocks_say() {
     pair.join(1, 7, "second", 5);
     pair.pass(100);
     assert_eq!(pair.shown(), [["second"], ["second"]]);
+    // Also on a node that hears the old word last.
+    let mut third = Replica::new(NodeId::new(3), false);
+    third.watch(&topic, pair.config, pair.now);
+    for index in [1, 0] {
+        third.node_up(NODES[index], pair.now);
+        for effect in third.poll(pair.now) {
+            let Effect::Send(_, question) = effect else { continue };
+            pair.nodes[index].receive(NodeId::new(3), question, pair.now).unwrap();
+        }
+        for effect in pair.nodes[index].poll(pair.now) {
+            let Effect::Send(_, answer) = effect else { continue };
+            third.receive(NODES[index], answer, pair.now).unwrap();
+        }
+    }
+    let page = third.page(&topic, None, 9).unwrap();
+    assert_eq!(page.members[0].meta.as_deref(), Some("second"));
     // Back where its old word is still held.
     pair.nodes[1].lose(&topic, client, pair.now);
     pair.join(0, 7, "first", 6);
