@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::{Away, Leaving, Seat};
 use crate::{
     message::{Gap, GapReason},
+    outbox::Subject,
     session::{ClientId, CloseKind, secret::KeyHash},
     subscriber::{Notice, SubscriptionId},
 };
@@ -95,8 +96,15 @@ impl Seat {
         self.held.lock().table.waiting().iter().any(|away| away.subject.as_str() == name)
     }
 
-    /// This is not to be subscribed anew.
+    /// This is not to be subscribed anew: presence waits no longer for the client.
     pub(crate) fn give_up(&self, name: &str) {
-        self.held.lock().table.taken_up(name);
+        let mut held = self.held.lock();
+        let given_up = held.table.waiting().iter().find(|away| away.subject.as_str() == name);
+        if let (Some(Subject::Topic(topic)), Some(attendance)) =
+            (given_up.map(|away| &away.subject), self.broker.attendance.get())
+        {
+            attendance.left(self.client(), None, topic, Leaving::Left);
+        }
+        held.table.taken_up(name);
     }
 }

@@ -22,7 +22,7 @@ use crate::support::{Handle, Lines, Node, TestClient};
 pub(super) type Secrets = Arc<Mutex<HashMap<ClientId, String>>>;
 
 /// The lines of these tests, and the secrets that clients were given.
-struct Knowing(Secrets);
+pub(super) struct Knowing(pub(super) Secrets);
 
 impl Encoder for Knowing {
     fn encode(&self, frame: Frame<'_>, out: &mut BytesMut) {

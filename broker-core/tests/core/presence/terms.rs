@@ -20,7 +20,7 @@ use tokio::time::sleep;
 
 use super::{
     json, news, node,
-    nodes::{connect, two},
+    nodes::{Knowing, Secrets, connect, two},
     user, watching,
 };
 use crate::support::Node;
@@ -93,6 +93,9 @@ async fn who_is_let_go_while_it_is_away_leaves_at_once() {
     }
 }
 
+/// Nobody may subscribe.
+const NO: u8 = 255;
+
 /// Everybody is granted what is set.
 struct Moody(Arc<AtomicU8>);
 
@@ -102,8 +105,9 @@ impl Policy for Moody {
         Ok(Admission::Accept(handshake.credential().map_or_else(Identity::anonymous, Identity::user)))
     }
 
-    fn authorize<'a>(&'a self, who: &'a Identity, _: Action<'a>) -> Verdict<'a> {
+    fn authorize<'a>(&'a self, who: &'a Identity, action: Action<'a>) -> Verdict<'a> {
         match self.0.load(Ordering::Relaxed) {
+            NO if matches!(action, Action::Subscribe(_)) => Verdict::deny(Refusal::forbidden("not any more")),
             _ if who.user.as_deref() == Some("watcher") => Verdict::allow(),
             0 => Verdict::grant(Grant::new().hidden()),
             mood => Verdict::grant(Grant::new().presence(json(&mood.to_string()))),
@@ -111,12 +115,35 @@ impl Policy for Moody {
     }
 }
 
+async fn moody() -> (Arc<AtomicU8>, Node, Secrets) {
+    let (mood, secrets) = (Arc::new(AtomicU8::new(1)), Secrets::default());
+    let rooms = TopicConfig::new().presence(PresenceConfig::new());
+    let broker = Broker::builder().policy(Moody(mood.clone())).topic("room.*", rooms).start().await.unwrap();
+    let format = broker.register(Arc::new(Knowing(secrets.clone()))).unwrap();
+    (mood, Node { broker, format }, secrets)
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_may_not_come_back_leaves_at_once() {
+    let (mood, node, secrets) = moody().await;
+    let mut watcher = user(&node, "watcher").await;
+    watcher.call(watching("room.a")).await;
+    let mut ann = connect(&node, "ann", None).await;
+    ann.subscribe("room.a").await;
+    let id = ann.outbox.client();
+    ann.into_session().close(CloseKind::Lost.into()).await;
+    assert_eq!(news(&mut watcher).await, ["+ann=1 (2, 2)"]);
+    mood.store(NO, Ordering::Relaxed);
+    let secret = secrets.lock().unwrap().get(&id).cloned();
+    let ann = connect(&node, "ann", secret).await;
+    assert_eq!(ann.outbox.client(), id, "the session was taken up");
+    mood.store(1, Ordering::Relaxed);
+    assert_eq!(news(&mut watcher).await, [format!("-{id} (1, 1)")]);
+}
+
 #[tokio::test(start_paused = true)]
 async fn who_is_granted_something_else_is_shown_so() {
-    let mood = Arc::new(AtomicU8::new(1));
-    let rooms = TopicConfig::new().presence(PresenceConfig::new());
-    let broker = Broker::builder().policy(Moody(mood.clone())).topic("room.*", rooms);
-    let node = Node::of(broker.start().await.unwrap());
+    let (mood, node, _) = moody().await;
     let mut watcher = user(&node, "watcher").await;
     watcher.call(watching("room.a")).await;
     let mut ann = user(&node, "ann").await;
