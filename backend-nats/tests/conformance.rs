@@ -89,7 +89,7 @@ impl<K: Kind> Harness for Single<K> {
     }
 
     fn exceptions() -> Vec<Exception> {
-        Exception::all_that_need(Needs::EndLoss, "JetStream leaves out no sequence numbers").collect()
+        Exception::all_that_need(Needs::EndLoss, "an offset is a sequence number of the stream, of which JetStream leaves none out: a stream that has lost its end is replaced").collect()
     }
 
     fn patience() -> Duration {

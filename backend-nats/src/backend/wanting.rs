@@ -7,6 +7,7 @@ use super::running::Running;
 use crate::{
     error::Trouble,
     keep::{lost, within},
+    receive::Interests,
     wire::{Asking, Call},
 };
 
@@ -39,10 +40,10 @@ impl Running {
     }
 
     pub(super) async fn unsubscribe(&self, interest: &Interest) -> Result<(), Trouble> {
-        let asked = {
+        let (asked, _ending) = {
             let _subscribing = self.node.subscribing.lock();
             let Some(sid) = self.node.interests.give_up(interest) else { return Ok(()) };
-            self.send("", format!("UNSUB {sid}\r\n"))
+            (self.send("", format!("UNSUB {sid}\r\n")), Ending(&self.node.interests, sid))
         };
         within(self.node.settings.answer_within, async { asked.answer().await.map_err(lost) }).await.map(drop)
     }
@@ -58,5 +59,14 @@ impl Running {
             Interest::Pattern(pattern) => self.node.names.pattern(pattern),
             _ => String::new(),
         }
+    }
+}
+
+/// A subscription that is being ended; dropped, it has.
+struct Ending<'a>(&'a Interests, u64);
+
+impl Drop for Ending<'_> {
+    fn drop(&mut self) {
+        self.0.ended(self.1);
     }
 }

@@ -24,6 +24,8 @@ struct State {
     topics: HashMap<TopicName, Topic>,
     patterns: HashMap<TopicPattern, Option<u64>>,
     sources: HashMap<u64, Source>,
+    /// The subscriptions that are being ended.
+    ending: HashSet<u64>,
     /// The topics and patterns whose subscriptions the server has confirmed.
     confirmed: HashSet<TopicName>,
     confirmed_patterns: PatternTrie<u64>,
@@ -78,7 +80,8 @@ impl Interests {
         Some((new, Some(frame)))
     }
 
-    /// Wants something no longer; the subscription that is to be ended.
+    /// Wants something no longer; the subscription that is to be ended. Until it [has](Self::ended), what comes by it counts: another
+    /// copy, by a pattern, may have come before, when that one did not.
     pub(crate) fn give_up(&self, interest: &Interest) -> Option<u64> {
         let state = &mut *self.state.lock();
         let sid = match interest {
@@ -92,8 +95,15 @@ impl Interests {
             }
             _ => None,
         }?;
-        state.sources.remove(&sid);
+        state.ending.insert(sid);
         Some(sid)
+    }
+
+    /// Nothing comes by a subscription any more.
+    pub(crate) fn ended(&self, sid: u64) {
+        let state = &mut *self.state.lock();
+        state.ending.remove(&sid);
+        state.sources.remove(&sid);
     }
 
     /// The server has confirmed a subscription.
@@ -117,7 +127,8 @@ impl Interests {
     /// The subscriptions that there are: their numbers, and their frames.
     pub(crate) fn subscriptions(&self) -> BTreeMap<u64, String> {
         let state = self.state.lock();
-        state.sources.iter().map(|(sid, source)| (*sid, source.subscribe(&self.names, *sid))).collect()
+        let lasting = state.sources.iter().filter(|(sid, _)| !state.ending.contains(sid));
+        lasting.map(|(sid, source)| (*sid, source.subscribe(&self.names, *sid))).collect()
     }
 
     /// Gives new subscriptions to all that is wanted: their numbers, and their frames.
@@ -177,7 +188,7 @@ impl Interests {
     }
 
     /// Whether a message counts that came by a subscription. The server sends one copy for each that fits: the topic's own counts,
-    /// else that of the most specific pattern.
+    /// else that of the most specific pattern. In doubt it counts: the core drops what comes twice.
     pub(crate) fn takes(&self, source: &Source, topic: &TopicName) -> bool {
         let Source::Pattern(pattern) = source else { return true };
         let state = self.state.lock();
@@ -185,7 +196,7 @@ impl Interests {
         !state.confirmed.contains(topic)
             && match state.patterns.get(pattern) {
                 Some(sid) => best.is_none_or(|best| Some(*best) == *sid),
-                None => false,
+                None => true,
             }
     }
 
@@ -215,6 +226,7 @@ impl Interests {
 impl State {
     fn forget(&mut self) {
         self.sources.clear();
+        self.ending.clear();
         self.confirmed.clear();
         self.confirmed_patterns = PatternTrie::default();
         self.patterns.values_mut().for_each(|sid| *sid = None);
@@ -273,8 +285,13 @@ mod tests {
         assert_eq!(takes("chat.b")[..2], [true, false]);
         assert_eq!(takes("news")[..2], [false, true]);
         assert_eq!(interests.give_up(&by_name("chat.a")), Some(13));
+        assert_eq!(takes("chat.a"), [true, false, true], "the pattern's copy may have been dropped before");
+        interests.ended(13);
         assert_eq!(takes("chat.a"), [true, false, false]);
         assert_eq!(interests.give_up(&wants[0]), Some(11));
+        assert_eq!(takes("chat.a"), [true, true, false]);
+        assert_eq!(interests.subscriptions().into_keys().collect::<Vec<_>>(), [12]);
+        interests.ended(11);
         assert_eq!(takes("chat.a"), [false, true, false]);
         assert_eq!(interests.want(&wants[1], || 20), Some((12, None)), "it is there");
     }
