@@ -66,6 +66,8 @@
 //! - A publish that was under way fails with `OutcomeUnknown`: publish it again with the same `message_id`, and it is stored once.
 //! - New connections are tried without end, with full jitter, at most 0.8 s apart (5 s after a minute), at all servers that are known: a
 //!   node is back within a second. A login that is refused is tried again more slowly; a credentials file is read anew each time.
+//! - A server that says that it is about to end (lame duck) is left without an outage: another connection is made beside the old one, with
+//!   the same subscriptions, and takes over when the old one has brought all. What is published waits for a few tenths of a second.
 //! - Back again, each node reads once what each logged topic missed, not once for each client. Subscribers of ephemeral
 //!   topics are told of a gap.
 //!
@@ -73,14 +75,16 @@
 //!
 //! A stream that is deleted, or gone with the server's disk, is made anew under another name, and its logs are others: every
 //! subscriber is told of a gap. So it is with one that comes back with fewer messages than it had acknowledged, as one in memory does
-//! after a restart: as soon as a node that knows of an offset beyond its end meets it, the stream is replaced, with all logs in it. What knows of
+//! after a restart: as soon as a node that knows of an offset beyond its end meets it, the stream is replaced, with all logs in it. (An offset is
+//! a number of the stream, and JetStream leaves none out: it cannot go on behind a hole.) What knows of
 //! no such offset cannot see the loss: with [`Storage::Memory`] on several servers, or a file system that loses what was written, use
 //! replicas.
 //!
 //! # What it does not do
 //!
-//! - In a cluster of servers an interest spreads to the other servers by itself, within moments after `subscribe` was answered.
-//!   Ephemeral messages that are published on another server in these moments do not arrive. Logged ones do.
+//! - In a cluster of servers `subscribe` is answered when the server of the node has the interest, which the other servers hear of as
+//!   soon as their connections bring it: within about one of their round trips. An ephemeral message that another server takes in this
+//!   time does not arrive, and where it was the topic's first one from its node nobody is told. Logged ones arrive: they are read.
 //! - Message ids are remembered by the stream. After a restart it knows those of the messages that it still holds.
 //!
 //! # Permissions

@@ -20,7 +20,10 @@ use fanfare_testkit::{
     server::{Program, ServerConfig},
 };
 use support::{PASSWORD, PATIENCE, Setup, accounts, built, chain, on_both, url_of};
-use tokio::time::{sleep, timeout};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    time::{sleep, timeout},
+};
 
 on_both! {
     without_jetstream_logged_topics_say_what_is_missing
@@ -177,7 +180,7 @@ async fn a_stream_of_the_operators_is_checked(program: Program) {
         max_messages_per_subject: 2,
         ..stream::Config::default()
     };
-    let mut stream = jetstream.create_stream(config.clone()).await.expect("a stream");
+    jetstream.create_stream(config.clone()).await.expect("a stream");
     stores_nothing(&broker, "the stream logs").await;
     let republish = stream::Republish {
         source: "fanfare.l.>".into(),
@@ -187,7 +190,7 @@ async fn a_stream_of_the_operators_is_checked(program: Program) {
     (config.allow_direct, config.republish) = (true, Some(republish));
     // Debian's version does not change it afterwards.
     jetstream.delete_stream("logs").await.expect("an answer");
-    stream = jetstream.create_stream(config.clone()).await.expect("a stream");
+    let mut stream = jetstream.create_stream(config.clone()).await.expect("a stream");
     stores_nothing(&broker, "max_msgs_per_subject").await;
     config.max_messages_per_subject = 100_000;
     config.duplicate_window = Duration::from_secs(1);
@@ -307,6 +310,31 @@ async fn servers_of_other_kinds_are_known() {
         let addr = impostor(old, b"").await;
         refused(NatsBackend::builder(url_of(addr, SECRET)), says).await;
     }
+}
+
+/// One that takes a login, and throws the node out at once, is not asked again without a pause.
+#[tokio::test]
+async fn a_server_that_throws_out_is_left_in_peace() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let addr = listener.local_addr().expect("an address");
+    let served = tokio::spawn(async move {
+        let mut count = 0_u32;
+        let end = tokio::time::Instant::now() + Duration::from_secs(6);
+        while let Ok(Ok((mut client, _))) = tokio::time::timeout_at(end, listener.accept()).await {
+            count += 1;
+            let (mut said, greeting) = ([0; 4096], "INFO {\"version\":\"2.10.0\",\"headers\":true}\r\n");
+            if client.write_all(greeting.as_bytes()).await.is_ok() && client.read(&mut said).await.is_ok() {
+                let _ = client.write_all(b"PONG\r\n-ERR 'Stale Connection'\r\n").await;
+                let _ = client.read(&mut said).await;
+            }
+        }
+        count
+    });
+    let backend = built(NatsBackend::builder(url_of(addr, SECRET)));
+    let error = timeout(PATIENCE, backend.start(nobody())).await.expect("an answer").expect_err("it is up");
+    check(&error, "did not hear of us");
+    let count = served.await.expect("a count");
+    assert!((2..60).contains(&count), "{count} connections");
 }
 
 /// One that says nothing at all may yet be a server in trouble: nobody waits for ever, and nobody asks without a pause.

@@ -17,8 +17,7 @@ const BESIDE_EACH_OTHER: usize = 6;
 pub(super) type Established = (Connection, ServerInfo, Address);
 
 /// Tries until there is a connection.
-pub(super) async fn establish(node: &Node, servers: &Servers) -> Established {
-    let mut outage = Outage::new();
+pub(super) async fn establish(node: &Node, servers: &Servers, outage: &mut Outage) -> Established {
     let mut attempts = FuturesUnordered::new();
     attempts.push(attempt(node, servers));
     loop {

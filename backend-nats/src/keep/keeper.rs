@@ -1,13 +1,15 @@
 //! Keeps the connection.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
+use tokio::time::{Instant, sleep};
 
 use super::{
     Node, Servers,
     establish::{Established, establish},
     moving::move_away,
+    outage::Outage,
 };
 use crate::{
     error::Trouble,
@@ -18,11 +20,16 @@ use crate::{
 /// How much of the subscriptions is renewed at once: bytes.
 const RENEWED_AT_ONCE: usize = 64 << 10;
 
+/// A connection that is lost sooner than this was none: the next one is not made without a pause.
+const LASTING: Duration = Duration::from_secs(2);
+
 /// Keeps the connection, for ever.
 pub(crate) async fn keep(node: Arc<Node>) {
     let servers = Servers::new(&node.settings);
+    let mut outage = Outage::new();
     loop {
-        let mut established = establish(&node, &servers).await;
+        let mut established = establish(&node, &servers, &mut outage).await;
+        let since = Instant::now();
         node.logs.forget();
         meet(&node, &servers, &established);
         let mut renewed = renew(&node);
@@ -50,12 +57,22 @@ pub(crate) async fn keep(node: Arc<Node>) {
         node.health.failed(&trouble);
         node.health.set(false);
         node.queue.down();
-        let _subscribing = node.subscribing.lock();
-        node.interests.forget();
-        node.pushed.forget();
-        node.logs.forget();
+        forget(&node);
         tracing::warn!(target: "fanfare::nats", error = %trouble, "the connection is lost");
+        if since.elapsed() > LASTING {
+            outage = Outage::new();
+        } else {
+            outage.failed(&trouble);
+            sleep(outage.pause(false)).await;
+        }
     }
+}
+
+fn forget(node: &Node) {
+    let _subscribing = node.subscribing.lock();
+    node.interests.forget();
+    node.pushed.forget();
+    node.logs.forget();
 }
 
 fn meet(node: &Node, servers: &Servers, (_, info, _): &Established) {
