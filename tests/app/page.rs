@@ -1,5 +1,5 @@
 //! What the browser's client is tried against: an app that serves the module and an empty page, answers calls, calls back, and does with its
-//! clients what an app can do.
+//! clients what an app can do. With a backend it is a node, which tests can kill.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -12,7 +12,7 @@ use axum::{
 };
 use clap::Parser;
 use fanfare::{
-    Broker,
+    BackendFromUrl, Broker,
     calls::{CallConfig, ClientCall},
     http::Server,
     message::Payload,
@@ -29,6 +29,14 @@ use tokio::net::TcpListener;
 struct Args {
     #[arg(long)]
     listen: SocketAddr,
+
+    /// What several nodes share.
+    #[arg(long, default_value = "memory:")]
+    backend: String,
+
+    /// How often nodes hear of each other, in milliseconds.
+    #[arg(long, default_value = "2000")]
+    heartbeat: u64,
 }
 
 /// Whoever says a name is a user of this name; with `NAME:MS` for so long.
@@ -63,6 +71,8 @@ async fn main() -> anyhow::Result<()> {
     let at_once = CallConfig::new().concurrent(64);
     let broker = Broker::builder()
         .policy(Names)
+        .backend_from_url(&args.backend)?
+        .heartbeat(Duration::from_millis(args.heartbeat))
         .topic("log.*", TopicConfig::new().history(1000))
         .topic("room.*", TopicConfig::new().presence(presence))
         .on_call_with("echo", at_once, |call| async move { Ok(call.payload) })
@@ -79,6 +89,13 @@ async fn main() -> anyhow::Result<()> {
             let me = call.broker.clients().client(call.client.id);
             me.subscribe(&topic).await.map_err(wrong)?;
             Ok(call.payload)
+        })
+        .on_call("members", |call| async move {
+            let topic: String = call.payload.parse_json()?;
+            let members = call.broker.members(&topic[..]).await.map_err(wrong)?;
+            let clients: Vec<_> = members.clients.iter().map(|member| member.client.to_string()).collect();
+            let (answered, asked) = (members.answered, members.asked);
+            Ok(Payload::json(&json!({ "clients": clients, "answered": answered, "asked": asked }))?)
         })
         .on_call("revoke", |call| async move {
             let pattern: String = call.payload.parse_json()?;

@@ -3,4 +3,20 @@
 
 mod harness;
 
+mod calls;
 mod everyone;
+mod images;
+mod namespaces;
+mod presence;
+mod private;
+
+mod admission;
+mod disconnecting;
+mod flooding;
+mod killed;
+mod members;
+mod moved;
+mod offline;
+mod resent;
+mod stalled;
+mod tokens;
