@@ -45,7 +45,8 @@
 //!
 //! Both streams are made when the first logged topic is used. The limits of the first, `max_msgs_per_subject`, `max_age` and
 //! `duplicate_window`, are those of the topic that needs most, and are raised when one comes that needs more; what another topic
-//! retains is said with each message, and kept to by who reads. With [`Streams::Checked`] an operator makes them:
+//! retains is said with each message, and kept to by who reads. With [`Streams::Checked`] an operator makes them, and gives a stream that
+//! replaces another one another name, so that no message is taken for one of the old stream:
 //!
 //! ```text
 //! nats stream add myapp-log --subjects 'PREFIX.l.>' --republish-source 'PREFIX.l.>' --republish-destination 'PREFIX.m.>' \

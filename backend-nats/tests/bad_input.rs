@@ -202,6 +202,39 @@ async fn a_stream_of_the_operators_is_checked(program: Program) {
     let info = stream.info().await.expect("an answer").clone();
     assert_eq!(info.config.max_messages_per_subject, 100_000, "nothing of it is changed");
     assert!(info.state.messages > 0);
+    let values = stream::Config {
+        name: "fanfare-values".into(),
+        subjects: vec!["fanfare.v.>".into()],
+        max_messages_per_subject: 1,
+        allow_direct: true,
+        ..stream::Config::default()
+    };
+    jetstream.create_stream(values).await.expect("a stream");
+    // The operator creates it anew, under the same name and under another one: it is another log.
+    let mut subscription = broker.subscribe("logged.t").await.expect("a subscription");
+    for name in ["logs", "others"] {
+        jetstream.delete_stream(&config.name).await.expect("an answer");
+        stores_nothing(&broker, "fanfare.l.>").await;
+        config.name = name.into();
+        jetstream.create_stream(config.clone()).await.expect("a stream");
+        broker.publish("logged.t", name).await.expect("it is stored");
+        let told = timeout(PATIENCE, async {
+            let mut has_gap = false;
+            loop {
+                match subscription.recv().await {
+                    Some(Delivery::Gap(_)) => has_gap = true,
+                    Some(Delivery::Message(message))
+                        if message.message().payload().as_str() == Some(name) =>
+                    {
+                        return has_gap;
+                    }
+                    Some(_) => {}
+                    None => panic!("the subscription has ended"),
+                }
+            }
+        });
+        assert!(told.await.expect("a message"), "another log is told as a gap");
+    }
     broker.drain(PATIENCE).await;
 }
 

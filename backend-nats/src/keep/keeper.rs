@@ -21,7 +21,7 @@ use crate::{
 const RENEWED_AT_ONCE: usize = 64 << 10;
 
 /// A connection that is lost sooner than this was none: the next one is not made without a pause.
-const LASTING: Duration = Duration::from_secs(2);
+const LASTING: Duration = Duration::from_millis(500);
 
 /// Keeps the connection, for ever.
 pub(crate) async fn keep(node: Arc<Node>) {

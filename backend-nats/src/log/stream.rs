@@ -256,7 +256,21 @@ impl Logs {
             Err(refusal) if refusal.has_code(&[STREAM_NOT_FOUND]) => return Ok(None),
             Err(refusal) => return Err(refusal.into_trouble()),
         };
+        let reached = if self.is_another(&info) { 0 } else { reached };
         self.check(info, needs, reached).await
+    }
+
+    /// Whether an operator has created a stream anew under the name of one that was known.
+    fn is_another(&self, info: &Info) -> bool {
+        let name = &info.config.name;
+        let state = &mut *self.state.lock();
+        let is_another = state.epochs.get(name).is_some_and(|held| {
+            *held != self.names.epoch(name).unwrap_or_else(|| identity(name, &info.created))
+        });
+        if is_another {
+            state.reached.remove(name);
+        }
+        is_another
     }
 
     /// Of streams that nodes have created at the same time the oldest stays: all nodes choose the same.
