@@ -12,5 +12,5 @@ mod site;
 
 pub(super) use backend::{Backend, Carrier, on_every_backend, on_several_nodes};
 pub(super) use client::{Client, Told};
-pub(super) use events::{Event, Events};
-pub(super) use site::{Names, Node, Site, until};
+pub(super) use events::Events;
+pub(super) use site::{Names, Site, until};
