@@ -146,3 +146,65 @@ async fn an_answer_that_breaks_the_connection_is_none_at_once() {
         assert!(matches!(answered.one(), Err(CallError::NoAnswer)));
     }
 }
+
+/// Serves `back`, which calls its caller and answers with what that one said.
+async fn calling_back(config: CallConfig, patience: Duration) -> App {
+    let builder = Broker::builder().policy(Open).on_call_with("back", config, move |call| async move {
+        let asked = call.broker.clients().client(call.client.id).call("sure", "?").timeout(patience).await;
+        Ok(match asked.map(|answers| answers.one()) {
+            Ok(Ok(said)) => said,
+            other => Payload::text(format!("{other:?}")),
+        })
+    });
+    app_with(builder, Config::new()).await
+}
+
+#[tokio::test]
+async fn a_method_that_calls_its_caller_back_gets_the_answer() {
+    let app = calling_back(CallConfig::new(), PATIENCE).await;
+    let mut client = app.client().await;
+    for id in [1, 3] {
+        client.send(&json!({"id": id, "call": {"method": "back"}}).to_string()).await;
+        let asked = client.frame().await;
+        assert_eq!(asked["call"]["method"], "sure", "{asked}");
+        // Who only asks whether anybody is there is in nobody's way.
+        client.send(&json!({"id": id + 1, "ping": {}}).to_string()).await;
+        let answer = json!({"answer": {"call_id": asked["call"]["call_id"], "data": "yes"}});
+        client.send(&answer.to_string()).await;
+        assert_eq!(client.frame().await["id"], id + 1);
+        assert_eq!(client.frame().await, json!({"id": id, "ok": {"data": "yes"}}));
+    }
+}
+
+#[tokio::test]
+async fn an_answer_behind_a_command_that_waits_for_the_method_is_too_late_unless_the_method_is_concurrent() {
+    for (config, patience, expected) in [
+        (CallConfig::new(), Duration::from_millis(300), "NoAnswer"),
+        (CallConfig::new().concurrent(2), PATIENCE, "yes"),
+    ] {
+        let app = calling_back(config, patience).await;
+        let mut client = app.client().await;
+        client.send(r#"{"id":1,"call":{"method":"back"}}"#).await;
+        let asked = client.frame().await;
+        client.send(r#"{"id":2,"publish":{"topic":"t","data":1}}"#).await;
+        let answer = json!({"answer": {"call_id": asked["call"]["call_id"], "data": "yes"}});
+        client.send(&answer.to_string()).await;
+        // Nobody waits for ever: both are answered, in whatever order.
+        let replies = [client.frame().await, client.frame().await];
+        let called = replies.iter().find(|reply| reply["id"] == 1).unwrap();
+        assert!(called["ok"]["data"].as_str().unwrap().contains(expected), "{called}");
+        assert!(replies.iter().any(|reply| reply["id"] == 2 && reply["error"].is_null()), "{replies:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_was_published_to_a_client_reaches_it_before_it_is_disconnected() {
+    let app = app().await;
+    let mut client = app.client().await;
+    client.ask(r#"{"id":1,"subscribe":{"topic":"t"}}"#).await;
+    app.broker.publish("t", "you are banned").await.unwrap();
+    let kicked = fanfare_core::session::CloseKind::Kicked;
+    app.broker.clients().topic("t").disconnect(kicked).await.unwrap();
+    assert_eq!(client.frame().await["data"], "you are banned");
+    assert_eq!(client.closed().await.0, 4005);
+}
