@@ -25,7 +25,9 @@ mod sync;
 mod table;
 pub mod topic;
 
-pub use broker::{Broker, BrokerBuilder, ConnectError, Namespace, StartError, SubscribeError, TooManyFormats};
+pub use broker::{
+    Broker, BrokerBuilder, ConnectError, Namespace, StartError, SubscribeError, TooManyFormats,
+};
 pub use cluster::clients;
 pub use limits::Limits;
 pub use stats::{Stats, TopicStats};

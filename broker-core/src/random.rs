@@ -9,7 +9,7 @@ pub(crate) fn name() -> u64 {
     if cfg!(test) {
         return fastrand::u64(1..);
     }
-    drawn().unwrap_or_else(|| stand_in()).max(1)
+    drawn().unwrap_or_else(stand_in).max(1)
 }
 
 fn drawn() -> Option<u64> {

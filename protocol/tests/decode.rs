@@ -128,7 +128,10 @@ fn presence() {
     assert_eq!(field(r#"{"presence":{"topic":"t","limit":-1}}"#), Some("limit"));
     assert_eq!(field(r#"{"presence":{"topic":"t","next":"7"}}"#), Some("next"));
     assert_eq!(field(r#"{"subscribe":{"topic":"t","presence":"yes"}}"#), Some("presence"));
-    assert_eq!(field(r#"{"connect":{"subscribe":[{"topic":"t","presence":1}]}}"#), Some("subscribe.presence"));
+    assert_eq!(
+        field(r#"{"connect":{"subscribe":[{"topic":"t","presence":1}]}}"#),
+        Some("subscribe.presence")
+    );
     let wants = |frame: &str| matches!(command(frame), Command::Subscribe(s) if s.presence);
     assert!(wants(r#"{"subscribe":{"topic":"t","presence":true,"last":3}}"#));
     assert!(!wants(r#"{"subscribe":{"topic":"t","presence":false}}"#));

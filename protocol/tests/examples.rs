@@ -43,9 +43,18 @@ fn every_frame_of_a_client_is_decoded() {
             }
         }
     }
-    for method in
-        ["connect", "subscribe", "unsubscribe", "publish", "history", "ping", "refresh", "call", "answer", "presence"]
-    {
+    for method in [
+        "connect",
+        "subscribe",
+        "unsubscribe",
+        "publish",
+        "history",
+        "ping",
+        "refresh",
+        "call",
+        "answer",
+        "presence",
+    ] {
         assert!(
             lines.iter().any(|(line, _)| line.contains(&format!("\"{method}\":{{"))),
             "no example of {method}"
@@ -243,7 +252,10 @@ impl Object<'_> {
             return encode(Frame::Token { expires: Duration::from_millis(token.expires_ms.unwrap()) }, out);
         }
         if let Some(OneOrMany::One(one)) = &self.subscribed {
-            return encode(Frame::Subscribed { topic: one.topic.as_deref().unwrap(), outcome: &one.subscribed() }, out);
+            return encode(
+                Frame::Subscribed { topic: one.topic.as_deref().unwrap(), outcome: &one.subscribed() },
+                out,
+            );
         }
         if let Some(gone) = &self.unsubscribed {
             let (topic, retry) = (gone.topic.as_deref().unwrap(), gone.retry.unwrap());

@@ -9,8 +9,8 @@ use super::{
 use crate::{
     fanout::{Cost, Event, Item, Whom, bits},
     message::{Gap, GapReason},
-    table::{Sequencer, TopicState},
     table::TopicId,
+    table::{Sequencer, TopicState},
     topic::{TopicName, TopicPattern},
 };
 

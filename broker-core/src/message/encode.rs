@@ -10,8 +10,8 @@ use bytes::{Bytes, BytesMut};
 
 use super::{Gap, Message, Position};
 use crate::{
-    presence::{self, PresenceEvent},
     calls::OutgoingCall,
+    presence::{self, PresenceEvent},
     session::{CloseReason, ErrorCode, Reply, RequestId, Subscribed},
     topic::TopicName,
 };

@@ -86,8 +86,19 @@ impl TestClient {
         let (keep, events) = mpsc::channel(KEPT);
         let shared = Shared::new(keep);
         let (topics, watched, name) = (Vec::new(), Vec::new(), String::new());
-        let mut client =
-            Self { door, token, shared, events, connection: None, topics, watched, name, session: None, is_resumed: false, last_id: 0 };
+        let mut client = Self {
+            door,
+            token,
+            shared,
+            events,
+            connection: None,
+            topics,
+            watched,
+            name,
+            session: None,
+            is_resumed: false,
+            last_id: 0,
+        };
         client.enter().await?;
         Ok(client)
     }

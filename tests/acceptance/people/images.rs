@@ -12,7 +12,7 @@ on_every_backend! {
 
 /// A PNG, and all bytes in all orders of two.
 fn images() -> [Vec<u8>; 2] {
-    let png = std::fs::read(root("examples/notifications/tests/browser/screenshots/wide-light.png")).unwrap();
+    let png = std::fs::read(root("examples/notifications/tests/browser/screenshots/login.png")).unwrap();
     assert!(png.starts_with(b"\x89PNG\r\n"));
     let pairs = (0..=u8::MAX).flat_map(|one| (0..120).flat_map(move |two| [one, two ^ one]));
     [png, pairs.collect()]

@@ -128,8 +128,8 @@ async fn two_namespaces_on_one_connection_leak_nothing_into_each_other(backend: 
     // Leaving one is not leaving the other.
     ann.unsubscribe("chat.lobby").await;
     ann.publish("chat.lobby", "marker").await;
-    ann.publish("staff.lobby", "marker").await;
     ben.nothing_before("chat.lobby", json!({ "in": "chat", "data": "marker" })).await;
+    ann.publish("staff.lobby", "marker").await;
     ann.nothing_before("staff.lobby", json!({ "in": "staff", "data": "marker" })).await;
     ann.leave().await;
     ben.leave().await;

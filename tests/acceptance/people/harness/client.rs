@@ -113,8 +113,14 @@ impl Client {
 
     /// The reply to a command.
     pub(crate) async fn reply(&mut self, id: u64) -> Result<Value, Value> {
+        let is_it = |told: &Told| matches!(told, Told::Text(frame) if frame["id"] == id);
+        // It may have come while another reply was waited for.
+        let mut next = self.told.iter().position(is_it).and_then(|at| self.told.remove(at));
         loop {
-            let told = self.read().await;
+            let told = match next.take() {
+                Some(told) => told,
+                None => self.read().await,
+            };
             match told {
                 Told::Text(mut frame) if frame["id"] == id => {
                     return match frame.get_mut("ok") {
