@@ -4,7 +4,10 @@ use std::collections::VecDeque;
 
 use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
-use tokio::{net::TcpStream, time::timeout};
+use tokio::{
+    net::TcpStream,
+    time::{Instant, timeout, timeout_at},
+};
 use tokio_tungstenite::{
     WebSocketStream, client_async,
     tungstenite::{Message, client::IntoClientRequest},
@@ -239,8 +242,10 @@ impl Client {
     }
 
     async fn read(&mut self) -> Told {
+        // Pings do not count as something.
+        let deadline = Instant::now() + PATIENCE;
         loop {
-            match timeout(PATIENCE, self.socket.next()).await.expect("nothing came") {
+            match timeout_at(deadline, self.socket.next()).await.expect("nothing came") {
                 Some(Ok(Message::Text(text))) => return Told::Text(serde_json::from_str(&text).unwrap()),
                 Some(Ok(Message::Binary(bytes))) => {
                     let (length, rest) = bytes.split_first_chunk().unwrap();
