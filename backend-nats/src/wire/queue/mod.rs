@@ -418,7 +418,11 @@ impl Queue {
         state.fetches.clear();
         state.done.clear();
         let mut lost: Vec<_> = state.pinged.drain(..).flatten().collect();
-        lost.extend(state.asked.extract_if(.., |_, request| request.has_parts()).map(|(_, request)| request));
+        let has_parts =
+            state.asked.iter().filter(|(_, request)| request.has_parts()).map(|(number, _)| *number);
+        for number in has_parts.collect::<Vec<_>>() {
+            lost.extend(state.asked.remove(&number));
+        }
         for request in lost {
             self.finish(&mut state, request, Err(Lost::Unanswered));
         }

@@ -1,5 +1,8 @@
 //! Single steps that random lives seldom take, or forgive in the end.
 
+// `allow-unwrap-in-tests` does not reach the helpers of tests.
+#![allow(clippy::unwrap_used)]
+
 use std::time::Duration;
 
 use super::*;
@@ -32,10 +35,10 @@ impl Pair {
     fn pass(&mut self, time: u64) {
         let until = self.now + Duration::from_millis(time);
         loop {
-            for from in 0..2 {
+            for (from, name) in NODES.into_iter().enumerate() {
                 for effect in self.nodes[from].poll(self.now) {
                     if let Effect::Send(_, frame) = effect {
-                        self.nodes[1 - from].receive(NODES[from], frame, self.now).unwrap();
+                        self.nodes[1 - from].receive(name, frame, self.now).unwrap();
                     }
                 }
             }

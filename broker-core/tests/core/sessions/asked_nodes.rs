@@ -86,7 +86,7 @@ async fn all_clients_of_a_topic_are_called_whichever_node_they_are_on() {
     }
     let answered = answers(call).await;
     assert_eq!((answered.answered(), answered.asked, answered.silent_nodes), (5, 6, 0));
-    let mut said: Vec<_> = answered.answers.into_iter().map(|(client, result)| (client, result)).collect();
+    let mut said = answered.answers;
     for (number, client) in clients.iter_mut().enumerate() {
         let at = said.iter().position(|(name, _)| *name == id(client)).unwrap();
         assert_eq!(said.swap_remove(at).1, Ok(format!("{number}:?").into()));
