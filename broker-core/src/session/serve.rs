@@ -161,7 +161,7 @@ impl Session {
     }
 
     /// The outbox's number of a subscription, by the topic or pattern as it was subscribed: what
-    /// [`Outbox::poll_pull_frames`](crate::Outbox::poll_pull_frames) says where it is.
+    /// [`Outbox::poll_pull_frames`](crate::outbox::Outbox::poll_pull_frames) says where it is.
     #[must_use]
     pub fn subscription(&self, topic: &str) -> Option<SubscriptionId> {
         self.state.as_ref()?.seat.subscription(topic)
