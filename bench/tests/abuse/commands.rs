@@ -54,10 +54,20 @@ fn malformed() -> Vec<Refusal> {
 }
 
 fn unknown_methods() -> Vec<Refusal> {
-    // Those that the protocol has reserved, too.
+    // Those that only the server says, too.
     let methods = [
-        "", "x", "Ping", "PING", "ping ", "pub", "error", "ok", "close", "presence", "call", "answer",
-        "refresh",
+        "",
+        "x",
+        "Ping",
+        "PING",
+        "ping ",
+        "pub",
+        "error",
+        "ok",
+        "close",
+        "subscribed",
+        "unsubscribed",
+        "live",
     ];
     let case = |method| text(format!(r#"{{"id":9,"{method}":{{}}}}"#), "unknown_method");
     let mut cases: Vec<Refusal> = methods.into_iter().map(case).collect();

@@ -167,6 +167,10 @@ impl Person {
 
     /// True for the last line.
     fn hear(&mut self, frame: &Value) -> bool {
+        // What is written to people, and not to the room, may have been lost with the server: nobody writes to anybody here.
+        if frame["topic"] == "$direct" && frame["gap"]["reason"] == "backend" {
+            return false;
+        }
         assert_eq!(frame["topic"], TOPIC, "{frame}");
         if let Some(position) = frame["pos"].as_str() {
             self.cursor = Some(position.to_owned());
