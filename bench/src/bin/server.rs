@@ -62,6 +62,9 @@ struct Args {
     /// Seconds until a client must have sent its request, and must be authenticated.
     #[arg(long)]
     handshake_timeout: Option<f64>,
+    /// Sessions of lost connections that are kept for their clients to come back
+    #[arg(long)]
+    parked_sessions: Option<usize>,
     /// Seconds without a command until a client is closed.
     #[arg(long)]
     idle_timeout: Option<f64>,
@@ -140,6 +143,9 @@ async fn broker(args: &Args) -> anyhow::Result<Broker> {
         }
         if let Some(within) = handshake {
             limits.authenticate_within = within;
+        }
+        if let Some(sessions) = args.parked_sessions {
+            limits.parked_sessions = sessions;
         }
         limits.connections_per_address = args.connections_per_address;
     });
