@@ -2,14 +2,11 @@
 //!
 //! The stream itself bounds how many messages it holds of each topic, by what the topic needs that retains most, and how long. Smaller
 //! topics, and those that are bounded in bytes, are trimmed by who publishes: once in a while, by chance, so that as much is trimmed
-//! however many nodes publish, and nobody has to count.
+//! however many nodes publish, and nobody has to count. A topic is held to about twice of what it retains.
 
 use serde_json::json;
 
 use super::{Keep, Logs, api::Refusal, read::Entries, stream::Stream};
-
-/// How often the bytes of a topic are counted: when so much of what it retains has been published.
-const SHARE: f64 = 8.0;
 
 /// How many entries are counted at once.
 const AT_ONCE: usize = 1024;
@@ -25,10 +22,12 @@ impl Logs {
     /// Whether a topic is to be trimmed to which a message of a size has been published.
     pub(crate) fn trims(&self, keep: Keep, size: usize) -> Option<Trim> {
         let stream = self.known()?;
-        if fastrand::f64() < size as f64 * SHARE / (keep.bytes.max(1) as f64) {
+        let enough = stream.holds_too_much(keep);
+        let most = enough.map_or(stream.limits.messages, |enough| enough.saturating_mul(2));
+        if fastrand::f64() < excess(size as u64, keep.bytes, most) {
             return Some(Trim::Bytes(keep.bytes));
         }
-        let enough = stream.holds_too_much(keep)?;
+        let enough = enough?;
         (fastrand::u64(..enough) == 0).then_some(Trim::Messages(enough))
     }
 
@@ -68,6 +67,12 @@ impl Logs {
     }
 }
 
+/// Which part of the bytes that a topic retains a message adds that is larger than its share, where as many messages are held. As long as
+/// none is larger, their number bounds their bytes, and nobody has to look.
+fn excess(size: u64, bytes: u64, messages: u64) -> f64 {
+    size.saturating_sub(bytes / messages.max(1)) as f64 / bytes.max(1) as f64
+}
+
 /// The first entry that stays: as many as fit from the end, and one that does not, so that the newest stays whatever its size.
 fn begin(sizes: &[(u64, u64)], most: u64) -> Option<u64> {
     let mut sum = 0;
@@ -81,6 +86,14 @@ fn begin(sizes: &[(u64, u64)], most: u64) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_what_is_larger_than_its_share_has_bytes_counted() {
+        assert_eq!(excess(100, 100_000, 1000), 0.0);
+        assert_eq!(excess(1100, 100_000, 1000), 0.01);
+        assert_eq!(excess(100, 100, u64::MAX), 1.0);
+        assert!(excess(1, 0, 1000) >= 1.0 && excess(1, 0, 0) >= 1.0);
+    }
 
     #[test]
     fn what_fits_stays_and_the_newest() {

@@ -6,6 +6,7 @@ use bytes::BytesMut;
 use tokio::{
     io::AsyncWriteExt,
     sync::Notify,
+    task::yield_now,
     time::{Instant, sleep},
 };
 
@@ -14,6 +15,10 @@ use crate::error::Trouble;
 
 /// How much is written at once: bytes.
 const MAX_WRITE: usize = 256 << 10;
+
+/// How many answers are taken in at once. A server answers in bursts: who asked first goes on while the rest is read, so that the
+/// server has work again before it has none.
+const AT_ONCE: u32 = 32;
 
 /// Takes what a server sends without having been asked. None of it waits.
 pub(crate) trait Pushes: Send + Sync {
@@ -46,13 +51,18 @@ pub(crate) async fn run(
     let heard = frames.heard.clone();
     let (pong, has_been_pinged) = (Notify::new(), std::sync::atomic::AtomicBool::new(false));
     let reading = async {
+        let mut answers: u32 = 0;
         loop {
             match frames.next().await {
-                Ok(Frame::Message(message)) => {
-                    if let Some(message) = queue.answer(message) {
-                        pushes.message(message);
+                Ok(Frame::Message(message)) => match queue.answer(message) {
+                    Some(message) => pushes.message(message),
+                    None => {
+                        answers += 1;
+                        if answers.is_multiple_of(AT_ONCE) {
+                            yield_now().await;
+                        }
                     }
-                }
+                },
                 Ok(Frame::Pong) => queue.pong(),
                 Ok(Frame::Ping) => {
                     has_been_pinged.store(true, Ordering::Relaxed);
