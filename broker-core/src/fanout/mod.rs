@@ -4,6 +4,7 @@
 //! taken to find the subscribers of a message. It awaits nothing but its inbox.
 
 mod catch_up;
+mod coming;
 mod direct;
 mod inbox;
 mod lane;
