@@ -14,6 +14,8 @@
 mod bounds;
 mod budget;
 mod control;
+mod entry;
+mod keys;
 #[cfg(all(test, loom))]
 mod loom_model;
 mod offer;
@@ -38,8 +40,8 @@ use std::{
 
 pub(crate) use budget::Budget;
 use bytes::Bytes;
+pub(crate) use entry::{Entry, Subject};
 use queue::Queue;
-pub(crate) use queue::{Entry, Subject};
 pub(crate) use shared::{OutboxLimits, Shared};
 use state::{Rest, State};
 

@@ -4,7 +4,7 @@ use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 
-use super::{Pulled, queue::Entry, shared::Shared, state::State};
+use super::{Pulled, entry::Entry, shared::Shared, state::State};
 use crate::session::CloseReason;
 
 /// How many rounds of writing one poll makes before others get their turn.

@@ -1,51 +1,15 @@
 //! The queue of one subscription, and what its overflow policies do to it.
 
-use std::{
-    collections::{HashMap, VecDeque},
-    sync::Arc,
-};
+use std::{collections::VecDeque, sync::Arc};
 
+use super::{
+    entry::{Entry, Subject},
+    keys::Keys,
+};
 use crate::{
     message::{Gap, GapReason, LogPlace, Message, Position},
-    topic::{OverflowPolicy, TopicName, TopicPattern},
+    topic::OverflowPolicy,
 };
-
-/// What a subscription is for.
-#[derive(Clone, Debug)]
-pub(crate) enum Subject {
-    Topic(TopicName),
-    Pattern(TopicPattern),
-}
-
-impl Subject {
-    /// The name or pattern, shared.
-    pub(crate) fn text(&self) -> Arc<str> {
-        match self {
-            Self::Topic(name) => name.shared(),
-            Self::Pattern(pattern) => pattern.shared(),
-        }
-    }
-
-    pub(crate) fn as_str(&self) -> &str {
-        match self {
-            Self::Topic(name) => name.as_str(),
-            Self::Pattern(pattern) => pattern.as_str(),
-        }
-    }
-}
-
-/// One thing that waits for a subscriber.
-#[derive(Debug)]
-pub(crate) enum Entry {
-    Message(Arc<Message>),
-    Gap(Box<Gap>),
-    /// All before it was missed, all after it is live.
-    Live(Position),
-    /// A message was hidden on purpose.
-    Cursor(Position),
-    /// A newer value of the same key has taken this place further back.
-    Conflated,
-}
 
 /// The queue of one subscription: bounded by messages; bytes are the connection's business.
 ///
@@ -59,7 +23,7 @@ pub(crate) struct Queue {
     entries: VecDeque<Entry>,
     /// The last position that went out or was given up before what is queued.
     after: Option<Position>,
-    keys: Option<Box<KeyIndex>>,
+    keys: Option<Box<Keys>>,
     /// The next page is to be pulled when the queue is empty.
     pub(super) pull_due: bool,
     /// The queue stands in the connection's ring of queues with something to send.
@@ -76,21 +40,9 @@ pub(super) struct Cleared {
     pub(super) after: Position,
 }
 
-/// Where the last message of each key stands.
-#[derive(Default)]
-struct KeyIndex {
-    places: HashMap<(TopicName, Arc<str>), u64>,
-    /// The place of the front entry.
-    base: u64,
-    /// Conflated places in the queue.
-    holes: usize,
-}
-
 impl Queue {
     pub(super) fn new(subject: Subject, policy: OverflowPolicy, limit: usize) -> Self {
-        // Places go down as well as up.
-        let keys = (policy == OverflowPolicy::ConflateByKey)
-            .then(|| Box::new(KeyIndex { base: 1 << 62, ..KeyIndex::default() }));
+        let keys = (policy == OverflowPolicy::ConflateByKey).then(|| Box::new(Keys::new()));
         Self {
             subject,
             policy,
@@ -115,7 +67,7 @@ impl Queue {
     /// Entries, conflated places, and the limit of messages.
     #[cfg(all(test, not(loom)))]
     pub(super) fn lengths(&self) -> (usize, usize, usize) {
-        (self.entries.len(), self.keys.as_ref().map_or(0, |keys| keys.holes), self.limit as usize)
+        (self.entries.len(), self.keys.as_ref().map_or(0, |keys| keys.holes()), self.limit as usize)
     }
 
     #[cfg(all(test, not(loom)))]
@@ -144,11 +96,8 @@ impl Queue {
     }
 
     pub(super) fn push(&mut self, message: Arc<Message>) {
-        if let Some(keys) = &mut self.keys
-            && let Some(key) = &message.parts().key
-        {
-            let place = keys.base + self.entries.len() as u64;
-            keys.places.insert((message.topic().clone(), key.clone()), place);
+        if let Some(keys) = &mut self.keys {
+            keys.pushed(&message, self.entries.len());
         }
         self.messages += 1;
         self.entries.push_back(Entry::Message(message));
@@ -223,14 +172,9 @@ impl Queue {
     /// Takes out the queued message that a new one of the same key replaces.
     pub(super) fn conflate(&mut self, newer: &Message) -> Option<Arc<Message>> {
         let keys = self.keys.as_mut()?;
-        let key = newer.parts().key.as_ref()?;
-        let place = keys.places.remove(&(newer.topic().clone(), key.clone()))?;
-        let index = usize::try_from(place.checked_sub(keys.base)?).ok()?;
-        let entry = self.entries.get_mut(index).filter(|entry| matches!(entry, Entry::Message(_)))?;
-        let Entry::Message(older) = std::mem::replace(entry, Entry::Conflated) else { return None };
-        keys.holes += 1;
+        let older = keys.conflate(newer, |index| self.entries.get_mut(index))?;
         self.messages -= 1;
-        if keys.holes > self.limit as usize {
+        if keys.holes() > self.limit as usize {
             self.compact();
         }
         Some(older)
@@ -258,15 +202,8 @@ impl Queue {
 
     /// Puts back what [`pop`](Self::pop) took, because it could not be sent.
     pub(super) fn unpop(&mut self, entry: Entry) {
-        if let Entry::Message(message) = &entry {
+        if let Entry::Message(_) = &entry {
             self.messages += 1;
-            if let Some(keys) = &mut self.keys
-                && let Some(key) = &message.parts().key
-            {
-                // A newer value of the key may stand behind; then that is the one to replace.
-                let place = keys.base - 1;
-                keys.places.entry((message.topic().clone(), key.clone())).or_insert(place);
-            }
         }
         self.push_front(entry);
     }
@@ -349,27 +286,14 @@ impl Queue {
             self.messages -= 1;
         }
         if let Some(keys) = &mut self.keys {
-            let place = keys.base;
-            keys.base += 1;
-            match &entry {
-                Entry::Conflated => keys.holes -= 1,
-                Entry::Message(message) => {
-                    if let Some(key) = &message.parts().key {
-                        let held = (message.topic().clone(), key.clone());
-                        if keys.places.get(&held) == Some(&place) {
-                            keys.places.remove(&held);
-                        }
-                    }
-                }
-                _ => {}
-            }
+            keys.popped(&entry);
         }
         Some(entry)
     }
 
     fn push_front(&mut self, entry: Entry) {
         if let Some(keys) = &mut self.keys {
-            keys.base -= 1;
+            keys.pushed_front(&entry);
         }
         self.entries.push_front(entry);
     }
@@ -379,8 +303,7 @@ impl Queue {
         let entries = std::mem::take(&mut self.entries);
         self.messages = 0;
         if let Some(keys) = &mut self.keys {
-            keys.holes = 0;
-            keys.places.clear();
+            keys.begin_anew();
         }
         for entry in entries {
             match entry {
@@ -414,7 +337,7 @@ impl Queue {
     fn release(&mut self) {
         self.entries = VecDeque::new();
         if let Some(keys) = &mut self.keys {
-            keys.places = HashMap::new();
+            keys.release();
         }
     }
 

@@ -409,14 +409,14 @@ impl World {
         assert_eq!(self.shared.totals.dropped.get(), self.dropped + self.lost_epochs());
         assert_eq!(self.shared.totals.conflated.get(), self.conflated);
         if let Some(queue) = self.state.queue(self.id) {
-            let places = queued.len() + queue.keys.as_ref().map_or(0, |keys| keys.holes);
+            let places = queued.len() + queue.keys.as_ref().map_or(0, |keys| keys.holes());
             assert!(places <= 2 * self.limit + 1);
             let lives = queue.entries.iter().filter(|entry| matches!(entry, Entry::Live(_))).count();
             assert!(lives <= 1);
             assert!(queue.entries.len() <= 4 * (places + lives + 1), "{} entries", queue.entries.len());
             if queue.is_empty() {
                 assert_eq!(queue.entries.capacity(), 0, "an idle queue holds memory");
-                assert_eq!(queue.keys.as_ref().map_or(0, |keys| keys.places.capacity()), 0);
+                assert_eq!(queue.keys.as_ref().map_or(0, |keys| keys.capacity()), 0);
             }
         }
     }

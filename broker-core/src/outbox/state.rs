@@ -13,7 +13,8 @@ use tokio::time::Instant;
 use super::{
     Wire,
     control::Control,
-    queue::{Entry, Queue, Subject},
+    entry::{Entry, Subject},
+    queue::Queue,
     shared::Shared,
 };
 use crate::{

@@ -5,10 +5,10 @@ use std::io::{ErrorKind, IoSlice};
 use bytes::{Buf, Bytes};
 use smallvec::SmallVec;
 
-use super::{Pulled, Wire, queue::Entry, shared::Shared, state::State};
+use super::{Pulled, Wire, entry::Entry, shared::Shared, state::State};
 use crate::{
     message::Frame,
-    outbox::queue::Subject,
+    outbox::Subject,
     subscriber::{Batch, Offer, SubscriptionId},
 };
 
