@@ -209,6 +209,12 @@ impl Envelope {
         self
     }
 
+    /// Whether the message is for a topic: its own, or one of the further ones.
+    #[must_use]
+    pub fn is_for(&self, topic: &TopicName) -> bool {
+        self.message.topic == *topic || self.also.iter().any(|(name, _)| name == topic)
+    }
+
     /// What is given to [`Ingress::deliver`](super::Ingress::deliver): a logged message where
     /// there is a place, else an ephemeral one.
     #[must_use]
