@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
+use fanfare_core::backend::NodeId;
 use tokio::time::{Instant, sleep};
 
 use super::{
@@ -89,7 +90,8 @@ pub(super) fn subscribe_to(inbox: &str) -> String {
 /// Begins to use a connection: first of all it is subscribed to all that is wanted.
 fn renew(node: &Node) -> Vec<(Asking, Vec<u64>)> {
     let _subscribing = node.subscribing.lock();
-    let inbox = format!("_INBOX.fanfare{:016x}{:016x}", fastrand::u64(..), fastrand::u64(..));
+    // Who could guess it could answer in the server's place.
+    let inbox = format!("_INBOX.fanfare{}{}", NodeId::random(), NodeId::random());
     let queue = &node.queue;
     let (sids, frames) = node.interests.renew(|| queue.next_sid());
     let controls = [node.names.node(node.id), node.names.nodes()].map(|subject| (subject, queue.next_sid()));

@@ -5,7 +5,7 @@
 //! So nothing is ever taken for a part of another log, however streams are deleted and made anew.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     hash::{DefaultHasher, Hash, Hasher},
     sync::Arc,
     time::Duration,
@@ -46,6 +46,8 @@ pub(crate) struct Logs {
     state: Mutex<State>,
     /// One task at a time looks for the stream.
     looking: tokio::sync::Mutex<()>,
+    /// The subjects that are being trimmed.
+    pub(super) trimming: Mutex<HashSet<Arc<str>>>,
 }
 
 #[derive(Default)]
@@ -113,7 +115,8 @@ pub(crate) fn held(messages: u64) -> u64 {
 impl Logs {
     pub(crate) fn new(queue: Arc<Queue>, names: Arc<Names>, settings: Arc<Settings>) -> Self {
         let api = Api::new(queue.clone(), settings.clone());
-        Self { api, names, settings, queue, state: Mutex::default(), looking: tokio::sync::Mutex::default() }
+        let (state, looking, trimming) = Default::default();
+        Self { api, names, settings, queue, state, looking, trimming }
     }
 
     /// A topic is used that retains this. What is published waits until the stream holds as much.

@@ -4,9 +4,15 @@
 //! topics, and those that are bounded in bytes, are trimmed by who publishes: once in a while, by chance, so that as much is trimmed
 //! however many nodes publish, and nobody has to count. A topic is held to about twice of what it retains.
 
+use std::sync::Arc;
+
 use serde_json::json;
 
 use super::{Keep, Logs, api::Refusal, read::Entries, stream::Stream};
+
+/// How often the bytes of a topic are counted, while as many as it retains are published beyond their share: chance decides, and still
+/// hardly ever twice of it is held.
+const OFTEN: f64 = 8.0;
 
 /// How many entries are counted at once.
 const AT_ONCE: usize = 1024;
@@ -24,7 +30,7 @@ impl Logs {
         let stream = self.known()?;
         let enough = stream.holds_too_much(keep);
         let most = enough.map_or(stream.limits.messages, |enough| enough.saturating_mul(2));
-        if fastrand::f64() < excess(size as u64, keep.bytes, most) {
+        if fastrand::f64() < OFTEN * excess(size as u64, keep.bytes, most) {
             return Some(Trim::Bytes(keep.bytes));
         }
         let enough = enough?;
@@ -32,10 +38,15 @@ impl Logs {
     }
 
     /// Trims a topic. What fails is done another time.
-    pub(crate) async fn trim(&self, subject: &str, trim: Trim) {
+    pub(crate) async fn trim(&self, subject: &Arc<str>, trim: Trim) {
         let Some(stream) = self.known() else { return };
+        // Once at a time: where messages are large, each one wants it.
+        if !self.trimming.lock().insert(subject.clone()) {
+            return;
+        }
+        let _trimming = Trimming(self, subject);
         let trimmed = match trim {
-            Trim::Messages(keep) => self.purge(&stream, &json!({ "filter": subject, "keep": keep })).await,
+            Trim::Messages(keep) => self.purge(&stream, &json!({ "filter": &**subject, "keep": keep })).await,
             Trim::Bytes(bytes) => self.trim_bytes(&stream, subject, bytes).await,
         };
         if let Err(refusal) = trimmed {
@@ -64,6 +75,15 @@ impl Logs {
 
     async fn purge(&self, stream: &Stream, question: &serde_json::Value) -> Result<(), Refusal> {
         self.api.ask::<serde_json::Value>(&format!("STREAM.PURGE.{}", stream.name), question).await.map(drop)
+    }
+}
+
+/// A topic that is being trimmed; dropped, it is not.
+struct Trimming<'a>(&'a Logs, &'a Arc<str>);
+
+impl Drop for Trimming<'_> {
+    fn drop(&mut self) {
+        self.0.trimming.lock().remove(self.1);
     }
 }
 

@@ -57,7 +57,7 @@ pub(crate) async fn run(
                 Ok(Frame::Message(message)) => match queue.answer(message) {
                     Some(message) => pushes.message(message),
                     None => {
-                        answers += 1;
+                        answers = answers.wrapping_add(1);
                         if answers.is_multiple_of(AT_ONCE) {
                             yield_now().await;
                         }
@@ -74,7 +74,7 @@ pub(crate) async fn run(
                     Err(trouble) => return trouble,
                 },
                 Ok(Frame::Error(error)) => {
-                    let trouble = Trouble::of_connection(&error);
+                    let trouble = closed(&error);
                     let goes_on = refused(&error).is_some_and(|subject| {
                         queue.refuse(subject, &trouble) || pushes.refused(subject, &trouble)
                     });
