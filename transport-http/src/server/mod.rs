@@ -2,11 +2,13 @@
 
 mod connection;
 mod listen;
+mod stop;
 mod version;
 
 use std::{convert::Infallible, error::Error, future::pending, io, time::Duration};
 
 use bytes::Bytes;
+use fanfare_core::Broker;
 use http::{Request, Response};
 use http_body::Body;
 use hyper::{
@@ -16,6 +18,8 @@ use hyper::{
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tokio::net::TcpListener;
 use tower_service::Service;
+
+pub use stop::stop_signal;
 
 /// Serves an app over HTTP/1.1 and HTTP/2, both on one port (HTTP/2 without TLS by clients that know of it,
 /// RFC 9113, section 3.3), and bounds what a client may take of it: a plain `axum::serve` waits for a request forever, so that a
@@ -32,18 +36,13 @@ use tower_service::Service;
 /// ```
 ///
 /// A server that ends in good order drains its broker first: streams and WebSockets end with a hint when to come back,
-/// and new ones are refused by 503 meanwhile. Then it stops listening.
+/// and new ones are refused by 503 meanwhile. Then it stops listening. All of this, when the process is asked to stop:
 ///
 /// ```no_run
 /// # async fn run(app: axum::Router, broker: fanfare_core::Broker) -> std::io::Result<()> {
 /// # use std::time::Duration;
-/// # async fn asked_to_stop() {}
 /// let listener = tokio::net::TcpListener::bind("127.0.0.1:3000").await?;
-/// let stop = async {
-///     asked_to_stop().await;
-///     broker.drain(Duration::from_secs(10)).await;
-/// };
-/// fanfare_http::Server::new().serve_until(listener, app, stop).await
+/// fanfare_http::Server::new().serve_and_drain(listener, app, &broker, Duration::from_secs(10)).await
 /// # }
 /// ```
 #[derive(Debug, Clone)]
@@ -153,6 +152,40 @@ impl Server {
         F: Future<Output = ()>,
     {
         listen::serve(self, listener, app, stop).await
+    }
+
+    /// Serves until the process is asked to stop, as [`stop_signal`] says it: then the broker is drained within this time, and the
+    /// server ends as [`serve_until`](Self::serve_until) does.
+    ///
+    /// Allow for both times together, and a second more, before the process is killed: `TimeoutStopSec` of systemd,
+    /// `terminationGracePeriodSeconds` of Kubernetes.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`stop_signal`], at once, and the listener's, other than those that pass.
+    ///
+    /// # Cancel safety
+    ///
+    /// As for [`serve`](Self::serve).
+    pub async fn serve_and_drain<S, B>(
+        self,
+        listener: TcpListener,
+        app: S,
+        broker: &Broker,
+        within: Duration,
+    ) -> io::Result<()>
+    where
+        S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Clone + Send + 'static,
+        S::Future: Send,
+        B: Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<Box<dyn Error + Send + Sync>>,
+    {
+        let asked = stop_signal()?;
+        let stop = async {
+            asked.await;
+            broker.drain(within).await;
+        };
+        self.serve_until(listener, app, stop).await
     }
 
     fn http1(&self) -> http1::Builder {
