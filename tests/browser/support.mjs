@@ -32,12 +32,12 @@ export async function freePort() {
   return port;
 }
 
-/** Writes a picture of the page into `folder/screenshots`, or into `$SCREENSHOTS`. */
-export async function shot(page, folder, name) {
-  const screenshots = process.env.SCREENSHOTS ?? path.join(folder, "screenshots");
-  mkdirSync(screenshots, { recursive: true });
+/** Writes a picture of the page to `target/screenshots/EXAMPLE/NAME.png`. Those that the READMEs show are copied from there, by hand. */
+export async function shot(page, example, name) {
+  const folder = path.join(ROOT, "target/screenshots", example);
+  mkdirSync(folder, { recursive: true });
   await sleep(350); // animations
-  await page.screenshot({ path: path.join(screenshots, `${name}.png`) });
+  await page.screenshot({ path: path.join(folder, `${name}.png`) });
 }
 
 /** The server of an example: the binary that `NAME_BIN` names, or what cargo builds. */

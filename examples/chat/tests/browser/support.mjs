@@ -92,7 +92,7 @@ export class Window {
   }
 
   shot(name) {
-    return shot(this.page, import.meta.dirname, name);
+    return shot(this.page, "chat", name);
   }
 
   close() {

@@ -62,7 +62,7 @@ export class Window {
   }
 
   shot(name) {
-    return shot(this.page, import.meta.dirname, name);
+    return shot(this.page, "dashboard", name);
   }
 
   close() {

@@ -146,7 +146,7 @@ describe("notifications", { skip: !executable && "no Chromium", timeout: 240_000
     const light = { colorScheme: "light", locale: "en-GB" };
     const [ann, ben] = [await open("Ann Bell", light), await open("Ben", light)];
     await ann.waitForSelector('#tabs:text-is("2 tabs are open")', { timeout: 20_000 });
-    await shot(await loggedOut(light), import.meta.dirname, "login");
+    await shot(await loggedOut(light), "notifications", "login");
     for (const text of ["Your order 4711 has been paid", "Your parcel is on its way", "Ben has invited you to Release party"]) {
       await ben.fill("#notify [name=to]", "Ann Bell");
       await ben.fill("#notify [name=text]", text);
@@ -163,10 +163,10 @@ describe("notifications", { skip: !executable && "no Chromium", timeout: 240_000
     await ben.fill("#notify [name=text]", "We close for maintenance in ten minutes");
     await ben.click("#notify button");
     await toast(ann, "We close for maintenance in ten minutes");
-    await shot(ann, import.meta.dirname, "wide-light");
+    await shot(ann, "notifications", "wide-light");
     await ann.emulateMedia({ colorScheme: "dark" });
     await ann.setViewportSize({ width: 390, height: 780 });
-    await shot(ann, import.meta.dirname, "narrow-dark");
+    await shot(ann, "notifications", "narrow-dark");
     await endOfTest();
   });
 
