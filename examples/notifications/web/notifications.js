@@ -13,7 +13,10 @@ const TOAST_MS = 6_000;
 
 const me = sessionStorage.getItem("name");
 if (me) start();
-else $("login").hidden = false;
+else {
+  $("login").hidden = false;
+  $("login").elements.name.focus();
+}
 
 $("login").addEventListener("submit", (event) => {
   event.preventDefault();
@@ -95,9 +98,10 @@ $("notify").elements.to.value = me ?? "";
 function item(text, time, pos) {
   const note = make("li", "unread", text);
   note.dataset.pos = pos;
-  const when = make("time", "", new Date(time).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" }));
-  when.dateTime = new Date(time).toISOString();
-  note.append(when);
+  const when = new Date(time);
+  const today = when.toDateString() === new Date().toDateString();
+  const shown = today ? when.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" }) : when.toLocaleDateString([], { day: "numeric", month: "short" });
+  note.append(Object.assign(make("time", "", shown), { dateTime: when.toISOString(), title: when.toLocaleString() }));
   return note;
 }
 
