@@ -7,8 +7,9 @@
 mod names;
 mod whisper;
 
-use std::{io, net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, time::Duration};
 
+use anyhow::Context;
 use axum::{
     Router,
     http::header::CONTENT_TYPE,
@@ -30,7 +31,7 @@ const LINE_BYTES: usize = 8 << 10;
 /// How long somebody whose connection broke is still shown in a room: a page that is loaded again is back before.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// How long the server takes to say goodbye.
+/// How long the server takes to say goodbye when it is asked to stop.
 const DRAIN: Duration = Duration::from_secs(5);
 
 // It has no `Debug`, for the backend's URL may hold a password.
@@ -88,32 +89,12 @@ async fn main() -> anyhow::Result<()> {
         .route("/style.css", page("text/css", include_str!("../web/style.css")))
         .route("/people.css", page("text/css", include_str!("../web/people.css")))
         .route("/icon.svg", page("image/svg+xml", include_str!("../web/icon.svg")));
-    let listener = TcpListener::bind(args.listen).await?;
+    let listener =
+        TcpListener::bind(args.listen).await.with_context(|| format!("cannot listen on {}", args.listen))?;
     println!("http://{}", listener.local_addr()?);
-    let stop = async {
-        if let Err(error) = asked_to_stop().await {
-            tracing::error!(%error, "nobody could ask the server to stop");
-        }
-        broker.drain(DRAIN).await;
-    };
-    Ok(Server::new().serve_until(listener, app, stop).await?)
+    Ok(Server::new().serve_and_drain(listener, app, &broker, DRAIN).await?)
 }
 
 fn page(kind: &'static str, text: &'static str) -> axum::routing::MethodRouter {
     get(move || async move { ([(CONTENT_TYPE, kind)], text) })
-}
-
-#[cfg(unix)]
-async fn asked_to_stop() -> io::Result<()> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let mut terminate = signal(SignalKind::terminate())?;
-    tokio::select! {
-        _ = terminate.recv() => Ok(()),
-        asked = tokio::signal::ctrl_c() => asked,
-    }
-}
-
-#[cfg(not(unix))]
-async fn asked_to_stop() -> io::Result<()> {
-    tokio::signal::ctrl_c().await
 }

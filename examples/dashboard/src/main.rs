@@ -22,15 +22,16 @@ mod publisher;
 mod sample;
 mod web;
 
-use std::{io, net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, time::Duration};
 
+use anyhow::Context;
 use clap::Parser;
 use fanfare::{Broker, http::Server, policy::Rules};
 use tokio::{net::TcpListener, sync::watch};
 
 use crate::demo::Level;
 
-/// How long the server takes to say goodbye.
+/// How long the server takes to say goodbye when it is asked to stop.
 const DRAIN: Duration = Duration::from_secs(5);
 
 #[derive(Debug, Parser)]
@@ -61,28 +62,8 @@ async fn main() -> anyhow::Result<()> {
     tokio::spawn(publisher::run(broker.clone(), levels));
     tokio::spawn(demo::run(broker.clone(), level));
 
-    let listener = TcpListener::bind(args.listen).await?;
+    let listener =
+        TcpListener::bind(args.listen).await.with_context(|| format!("cannot listen on {}", args.listen))?;
     println!("http://{}", listener.local_addr()?);
-    let stop = async {
-        if let Err(error) = asked_to_stop().await {
-            tracing::error!(%error, "nobody could ask the server to stop");
-        }
-        broker.drain(DRAIN).await;
-    };
-    Ok(Server::new().serve_until(listener, web::app(&broker)?, stop).await?)
-}
-
-#[cfg(unix)]
-async fn asked_to_stop() -> io::Result<()> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let mut terminate = signal(SignalKind::terminate())?;
-    tokio::select! {
-        _ = terminate.recv() => Ok(()),
-        asked = tokio::signal::ctrl_c() => asked,
-    }
-}
-
-#[cfg(not(unix))]
-async fn asked_to_stop() -> io::Result<()> {
-    tokio::signal::ctrl_c().await
+    Ok(Server::new().serve_and_drain(listener, web::app(&broker)?, &broker, DRAIN).await?)
 }

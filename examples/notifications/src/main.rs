@@ -12,8 +12,9 @@
 mod notify;
 mod users;
 
-use std::{io, net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, time::Duration};
 
+use anyhow::Context;
 use axum::{
     Router,
     http::header::CONTENT_TYPE,
@@ -27,7 +28,7 @@ use tokio::net::TcpListener;
 const KEPT: usize = 200;
 const KEPT_FOR: Duration = Duration::from_secs(30 * 24 * 3600);
 
-/// How long the server takes to say goodbye.
+/// How long the server takes to say goodbye when it is asked to stop.
 const DRAIN: Duration = Duration::from_secs(5);
 
 // It has no `Debug`, for the backend's URL may hold a password.
@@ -37,7 +38,8 @@ struct Args {
     /// The address to listen on.
     #[arg(long, default_value = "127.0.0.1:3000")]
     listen: SocketAddr,
-    /// What carries messages between processes, and keeps them: memory: for one process, or redis://HOST:PORT and the like.
+    /// What carries messages between processes, and keeps them: memory: for one process, or redis://HOST:PORT, nats://HOST:PORT and the like.
+    /// The environment is the better place for a password, since everybody on the machine sees options.
     #[arg(
         long,
         value_name = "URL",
@@ -73,32 +75,12 @@ async fn main() -> anyhow::Result<()> {
         .route("/fanfare.js", script(include_str!("../../chat/web/fanfare.js")))
         .route("/style.css", page("text/css", include_str!("../web/style.css")))
         .route("/icon.svg", page("image/svg+xml", include_str!("../web/icon.svg")));
-    let listener = TcpListener::bind(args.listen).await?;
+    let listener =
+        TcpListener::bind(args.listen).await.with_context(|| format!("cannot listen on {}", args.listen))?;
     println!("http://{}", listener.local_addr()?);
-    let stop = async {
-        if let Err(error) = asked_to_stop().await {
-            tracing::error!(%error, "nobody could ask the server to stop");
-        }
-        broker.drain(DRAIN).await;
-    };
-    Ok(Server::new().serve_until(listener, app, stop).await?)
+    Ok(Server::new().serve_and_drain(listener, app, &broker, DRAIN).await?)
 }
 
 fn page(kind: &'static str, text: &'static str) -> MethodRouter {
     get(move || async move { ([(CONTENT_TYPE, kind)], text) })
-}
-
-#[cfg(unix)]
-async fn asked_to_stop() -> io::Result<()> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let mut terminate = signal(SignalKind::terminate())?;
-    tokio::select! {
-        _ = terminate.recv() => Ok(()),
-        asked = tokio::signal::ctrl_c() => asked,
-    }
-}
-
-#[cfg(not(unix))]
-async fn asked_to_stop() -> io::Result<()> {
-    tokio::signal::ctrl_c().await
 }
