@@ -81,8 +81,9 @@ function watchConnection() {
       away = undefined;
     }
     if (change.state !== "closed") return;
-    if (change.code === 4001) return askName("The server does not take this name.");
-    showBanner(`The connection was closed: ${change.reason || change.code}.`, "Reload", () => location.reload());
+    const why = change.message || change.reason || change.code;
+    if (change.code === 4001) return askName(`The server does not take this name: ${why}.`);
+    showBanner(`The connection was closed: ${why}.`, "Reload", () => location.reload());
   });
   fanfare.on("reconnecting", ({ delay }) => {
     const at = Date.now() + delay;

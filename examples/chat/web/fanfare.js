@@ -15,7 +15,7 @@
  * comes in its place. A publish is confirmed, refused, or rejected as `unknown_outcome`; it is sent again only where the server
  * applies it once (to a logged topic, by its `messageId`). A call is sent once at most.
  *
- * Events of `Fanfare`: `state` {@link StateChange}, `reconnecting` {attempt, delay, code, reason}, `gap` {@link Gap}, `message`
+ * Events of `Fanfare`: `state` {@link StateChange}, `reconnecting` {attempt, delay, code, reason, message}, `gap` {@link Gap}, `message`
  * {@link Message} (of every topic), `direct` {@link Message} (to this client, its user, or everybody), `subscribed`
  * {@link Subscription} (by the server), `token` (see {@link Fanfare#refresh}), `error` {@link FanfareError}. Events of a
  * `Subscription`: `subscribed` {recovered, pos}, `message`, `gap`, `live`, `presence` {@link PresenceChange}, `unsubscribed` {code,
@@ -23,7 +23,8 @@
  */
 
 /** @typedef {"connecting" | "catching up" | "live" | "offline" | "closed"} State  only `closed` is final */
-/** @typedef {{ state: State, code?: number, reason?: string }} StateChange  `code`: the close code that led to it */
+/** @typedef {{ state: State, code?: number, reason?: string, message?: string }} StateChange  `code` and `reason`: the close code that
+ *   led to it, and its name; `message`: what the server has to say beyond that, a sentence for a person */
 /** @typedef {{ topic: string, data: any, event?: string, key?: string, from?: { client: string, user?: string }, time?: number,
  *   pos?: string, messageId?: string }} Message  `data`: a JSON value, a string, or a Uint8Array where binary was sent */
 /** @typedef {{ topic: string, missed?: number, last?: string, next?: string, reason: string }} Gap  `reason`: `slow`, `backend`,
@@ -370,6 +371,10 @@ export class Fanfare extends Emitter {
 
   /** Ends it for good: what is unanswered is rejected, nothing stays behind. */
   close(code = 1000, reason = "closed by the page") {
+    this.#finish({ code, reason });
+  }
+
+  #finish(cause) {
     if (this.#state === "closed") return;
     globalThis.removeEventListener?.("online", this.#wake);
     for (const type of ["pagehide", "pageshow"]) globalThis.removeEventListener?.(type, this.#turn);
@@ -382,9 +387,9 @@ export class Fanfare extends Emitter {
     this.#unlink(1000);
     this.#session = undefined;
     for (const entry of this.#queue.splice(0)) {
-      entry.reject(new FanfareError(entry.sentAt ? UNKNOWN : { code: "closed", message: reason }));
+      entry.reject(new FanfareError(entry.sentAt ? UNKNOWN : { code: "closed", message: cause.message ?? cause.reason }));
     }
-    this.emit("state", { state: "closed", code, reason });
+    this.emit("state", { state: "closed", ...cause });
   }
 
   // ---- the connection ----
@@ -416,7 +421,7 @@ export class Fanfare extends Emitter {
     link.greeted = true;
     this.#command("connect", { token, session, subscribe: subs.map((sub) => sub.request()) }, (error, ok) => {
       if (error?.code === "disconnected") return;
-      if (error) return this.#lost(error.retry ? 4100 : CLOSE_CODES[error.code] ?? 4000, error.code, error.retryMs || undefined);
+      if (error) return this.#lost(error.retry ? 4100 : CLOSE_CODES[error.code] ?? 4000, error.code, { message: error.message, retry_ms: error.retryMs || undefined });
       clearTimeout(link.timers.deadline);
       link.ready = true;
       link.since = Date.now();
@@ -518,7 +523,8 @@ export class Fanfare extends Emitter {
     for (const call of calls) call.done(new FanfareError({ code: "disconnected", message: "the connection broke", retry: true }));
   }
 
-  #lost(code, reason, retryMs = this.#link?.closing?.retry_ms) {
+  #lost(code, reason, { message, retry_ms: retryMs } = this.#link?.closing ?? {}) {
+    const cause = { code, reason, ...(message && { message }) };
     const lived = this.#link?.since ? Date.now() - this.#link.since : 0;
     this.#unlink(code);
     if (this.#state === "closed") return;
@@ -528,7 +534,7 @@ export class Fanfare extends Emitter {
     }
     if (code === 1000 || (code >= 4000 && code < 4100)) {
       const renewable = typeof this.#token === "function" && !this.#renewed && (code === 4001 || code === 4004);
-      if (!renewable) return this.close(code, reason); // it was meant to end, or the same again would be refused again
+      if (!renewable) return this.#finish(cause); // it was meant to end, or the same again would be refused again
       this.#renewed = true;
     }
     if (lived >= STABLE) this.#attempt = 0;
@@ -538,8 +544,8 @@ export class Fanfare extends Emitter {
     const least = retryMs ?? (later ? this.#options.minDelay * 4 : 0);
     const delay = Math.round(least + (retryMs !== undefined && attempt === 0 ? 0 : this.#backoff(attempt)));
     this.#retry = { told, timer: setTimeout(() => this.#connect(), delay) };
-    this.#update({ code, reason });
-    this.emit("reconnecting", { attempt: attempt + 1, delay, code, reason });
+    this.#update(cause);
+    this.emit("reconnecting", { attempt: attempt + 1, delay, ...cause });
   }
 
   #backoff(attempt) {

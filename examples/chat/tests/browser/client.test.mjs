@@ -142,8 +142,8 @@ describe("fanfare.js", () => {
     online.dispatchEvent(new Event("online"));
     assert.equal(fanfare.state, "offline", "told to wait, it waits");
     fanfare.close();
-    assert.equal(await delays({ close: { code: 4003, name: "forbidden" } }), undefined);
-    assert.deepEqual(page.events.at(-1), ["state", { state: "closed", code: 4003, reason: "forbidden" }]);
+    assert.equal(await delays({ close: { code: 4003, name: "forbidden", message: "members only" } }), undefined);
+    assert.deepEqual(page.events.at(-1), ["state", { state: "closed", code: 4003, reason: "forbidden", message: "members only" }]);
     mock.timers.tick(600_000);
     await tick();
     assert.equal(FakeSocket.all.length, 3);
