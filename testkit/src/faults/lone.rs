@@ -194,6 +194,6 @@ pub fn retention(config: &TopicConfig) -> Retention {
     Retention::of(config).expect("a logged topic")
 }
 
-fn topic(name: &str) -> TopicName {
+pub(super) fn topic(name: &str) -> TopicName {
     TopicName::new(name).expect("a name")
 }

@@ -6,26 +6,33 @@
 //! by a gap; that no task and no connection is left, and no memory to speak of.
 //!
 //! What a test of your own needs is here, too: a [`World`] for other faults, and [`Lone`], a node without a broker. [`held_back`] and
-//! [`standstill`] are for backends with settings of their own; [`presence`] is for all.
+//! [`standstill`] are for backends with settings of their own; [`presence`], [`names`], [`logs`] and [`Crowd`] are for all, and [`Written`] for
+//! looking for secrets in a log.
 
 mod apart;
 mod books;
 mod clock;
+mod crowd;
 pub mod each;
 mod impostor;
+pub mod logs;
 mod lone;
+pub mod names;
 pub mod presence;
 mod site;
 mod world;
+mod written;
 
 use std::time::Duration;
 
 pub use apart::{held_back, standstill};
+pub use crowd::Crowd;
 pub use impostor::impostor;
 pub use lone::{Lone, Told, retention};
 pub use site::{Setup, Site};
 use tokio::runtime::Builder;
 pub use world::{Losses, World, broker};
+pub use written::Written;
 
 /// The topic of a [`World`] whose messages are retained.
 pub const LOGGED: &str = "logged.t";
