@@ -81,7 +81,7 @@ impl Running {
         let (done, waiting) = oneshot::channel();
         let stored = Stored { topic: parts.topic.clone(), subject, id, key, envelope, payload, retention };
         self.spawn(async move { drop(done.send(stored.finish(&node, asked, deadline).await)) });
-        async move { waiting.await.unwrap_or_else(|_| Err(Trouble::unknown("the backend has ended"))) }
+        async move { waiting.await.unwrap_or_else(|_| Err(Trouble::outcome_unknown("the backend has ended"))) }
             .boxed()
     }
 
@@ -153,7 +153,9 @@ impl Stored {
             let keys = self.retention.latest_keys;
             let remembered = node.logs.remember(&self.topic, key, position, &self.envelope, keys).await;
             remembered.map_err(|trouble| {
-                Trouble::unknown(format!("the message is stored, but not as the last of its key: {trouble}"))
+                Trouble::outcome_unknown(format!(
+                    "the message is stored, but not as the last of its key: {trouble}"
+                ))
             })?;
         }
         Ok(accepted)
@@ -164,7 +166,7 @@ async fn stored(node: &Node, asked: Asking, deadline: Instant) -> Result<Accepte
     match acknowledged(asked, deadline).await? {
         Answer::Message(answer) => node.logs.accepted(&answer),
         Answer::Messages(..) | Answer::Taken => {
-            Err(Trouble::unknown("the stream's answer is not understood"))
+            Err(Trouble::outcome_unknown("the stream's answer is not understood"))
         }
     }
 }
@@ -173,9 +175,9 @@ async fn acknowledged(asked: Asking, deadline: Instant) -> Result<Answer, Troubl
     match timeout_at(deadline, asked.answer()).await {
         Ok(Ok(answer)) => Ok(answer),
         Ok(Err(Lost::Unanswered)) => {
-            Err(Trouble::unknown("the connection to NATS broke before the answer came"))
+            Err(Trouble::outcome_unknown("the connection to NATS broke before the answer came"))
         }
         Ok(Err(unsent)) => Err(lost(unsent)),
-        Err(_) => Err(Trouble::unknown("NATS did not answer in time")),
+        Err(_) => Err(Trouble::outcome_unknown("NATS did not answer in time")),
     }
 }

@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use fanfare_core::backend::{Ingress, blocks::Inbox};
+use fanfare_core::backend::{
+    Ingress,
+    blocks::{Health, Inbox},
+};
 use parking_lot::Mutex;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::{
@@ -12,7 +15,7 @@ use tokio_util::{
 
 use super::NatsBackend;
 use crate::{
-    keep::{Health, Node, keep},
+    keep::{Node, keep},
     log::Logs,
     receive::{Interests, Pushed, Teller},
     wire::Queue,

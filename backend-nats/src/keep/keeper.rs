@@ -3,14 +3,13 @@
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use fanfare_core::backend::NodeId;
+use fanfare_core::backend::{NodeId, blocks::Outage};
 use tokio::time::{Instant, sleep};
 
 use super::{
     Node, Servers,
     establish::{Established, establish},
     moving::move_away,
-    outage::Outage,
 };
 use crate::{
     error::Trouble,
@@ -64,7 +63,7 @@ pub(crate) async fn keep(node: Arc<Node>) {
             outage = Outage::new();
         } else {
             outage.failed(&trouble);
-            sleep(outage.pause(false)).await;
+            sleep(outage.pause()).await;
         }
     }
 }

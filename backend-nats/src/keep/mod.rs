@@ -1,14 +1,11 @@
 //! Keeps the connection: finds a server, connects, watches, and connects again.
 
 mod establish;
-mod health;
 mod keeper;
 mod moving;
 mod node;
-mod outage;
 mod servers;
 
-pub(crate) use health::Health;
 pub(crate) use keeper::keep;
 use keeper::subscribe_to;
 pub(crate) use node::{Node, lost, within};

@@ -6,12 +6,12 @@
 
 use std::time::Duration;
 
+use fanfare_core::backend::blocks::Outage;
 use tokio::time::{sleep, timeout};
 
 use super::{
     Node, Servers,
     establish::{Established, attempt},
-    outage::Outage,
 };
 use crate::{
     error::Trouble,
@@ -42,7 +42,7 @@ pub(super) async fn move_away(node: &Node, servers: &Servers, left: &str) -> Est
                 }
             }
         }
-        sleep(outage.pause(false)).await;
+        sleep(outage.pause()).await;
     }
 }
 

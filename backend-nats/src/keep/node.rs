@@ -2,11 +2,13 @@
 
 use std::{sync::Arc, time::Duration};
 
-use fanfare_core::backend::{NodeId, blocks::Inbox};
+use fanfare_core::backend::{
+    NodeId,
+    blocks::{Health, Inbox},
+};
 use parking_lot::Mutex;
 use tokio::time::timeout;
 
-use super::Health;
 use crate::{
     error::Trouble,
     log::Logs,

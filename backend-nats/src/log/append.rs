@@ -17,7 +17,7 @@ impl Logs {
         }
         let PubAck { stream, seq, duplicate } = api::parse(answer).map_err(Refusal::into_trouble)?;
         let Some(epoch) = self.epoch_of(&stream) else {
-            return Err(Trouble::unknown("the message was stored in a stream that is none of ours"));
+            return Err(Trouble::outcome_unknown("the message was stored in a stream that is none of ours"));
         };
         let position = Position::new(epoch, seq);
         Ok(if duplicate {

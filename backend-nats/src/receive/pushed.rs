@@ -1,23 +1,20 @@
 //! What a server pushes: told apart, decoded, and given on.
 
-use std::{
-    collections::{HashSet, VecDeque},
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::Duration,
-};
+use std::sync::Arc;
 
 use fanfare_core::{
-    backend::{Incoming, NodeId, blocks::Inbox, envelope::Envelope},
+    backend::{
+        Incoming, NodeId,
+        blocks::{Copies, Foreign, Inbox},
+        envelope::Envelope,
+    },
     message::{Epoch, LogPlace, Position},
     topic::TopicName,
 };
 use parking_lot::Mutex;
 use tokio::{
     sync::{Notify, watch},
-    time::{Instant, sleep},
+    time::sleep,
 };
 
 use super::{
@@ -30,12 +27,6 @@ use crate::{
     names::{Names, Subject},
     wire::{Message, Pushes, ServerInfo},
 };
-
-/// How many messages to several topics are remembered, so that their copies are known.
-const COPIES: usize = 4096;
-
-/// How often it is said that somebody else uses our subjects.
-const WARN_EVERY: Duration = Duration::from_secs(60);
 
 /// Takes what the server pushes.
 pub(crate) struct Pushed {
@@ -51,14 +42,7 @@ pub(crate) struct Pushed {
     heard: Mutex<control::Heard>,
     /// Something waits for what is before it.
     waits: Notify,
-    foreign: AtomicU64,
-    warned: Mutex<Option<Instant>>,
-}
-
-#[derive(Default)]
-struct Copies {
-    seen: HashSet<(u64, u64, u64)>,
-    by_age: VecDeque<(u64, u64, u64)>,
+    foreign: Foreign,
 }
 
 impl Pushed {
@@ -79,14 +63,13 @@ impl Pushed {
             order: Mutex::default(),
             heard: Mutex::default(),
             waits: Notify::new(),
-            foreign: AtomicU64::new(0),
-            warned: Mutex::default(),
+            foreign: Foreign::new(),
         }
     }
 
     /// How many messages came that were none of ours.
     pub(crate) fn foreign(&self) -> u64 {
-        self.foreign.load(Ordering::Relaxed)
+        self.foreign.count()
     }
 
     fn topic(&self, topic: &TopicName, message: Message) {
@@ -109,13 +92,11 @@ impl Pushed {
 
     fn ephemeral(&self, topic: &TopicName, message: Message) {
         let envelope = match Envelope::decode(message.payload) {
-            Ok(envelope) if envelope.place.is_none() && names(&envelope).any(|name| name == topic) => {
-                envelope
-            }
+            Ok(envelope) if envelope.place.is_none() && envelope.is_for(topic) => envelope,
             Ok(_) => return self.warn_of(topic, "a message of another topic"),
             Err(error) => return self.warn_of(topic, &error.to_string()),
         };
-        let is_new = envelope.also.is_empty() || self.copies.lock().is_first(&envelope);
+        let is_new = envelope.also.is_empty() || self.copies.lock().is_first(envelope.origin);
         if is_new && envelope.origin.node != self.node {
             self.inbox.deliver_now(envelope.into_incoming());
         }
@@ -197,10 +178,7 @@ impl Pushed {
     }
 
     fn warn(&self, subject: &str, what: &str) {
-        let count = self.foreign.fetch_add(1, Ordering::Relaxed) + 1;
-        let mut warned = self.warned.lock();
-        if warned.is_none_or(|at| at.elapsed() >= WARN_EVERY) {
-            *warned = Some(Instant::now());
+        if let Some(count) = self.foreign.came() {
             tracing::warn!(
                 target: "fanfare::nats", subject, count, what,
                 "bytes that are none of ours came on our subjects: does another program use the prefix?"
@@ -236,28 +214,6 @@ impl Pushes for Pushed {
         tracing::warn!(target: "fanfare::nats", subject, error = %trouble, "the server refuses a subscription");
         // Whoever wants it is told that it hears nothing; the core asks again when it wants it again.
         self.inbox.lost(if let Source::Topic(topic) = &source { Some(topic) } else { None });
-        true
-    }
-}
-
-fn names(envelope: &Envelope) -> impl Iterator<Item = &TopicName> {
-    std::iter::once(&envelope.message.topic).chain(envelope.also.iter().map(|(name, _)| name))
-}
-
-impl Copies {
-    /// The server sends one copy for each topic that is subscribed to: the first counts for all.
-    fn is_first(&mut self, envelope: &Envelope) -> bool {
-        let origin = envelope.origin;
-        let id = (origin.node.value(), origin.stream, origin.seq);
-        if !self.seen.insert(id) {
-            return false;
-        }
-        self.by_age.push_back(id);
-        if self.by_age.len() > COPIES
-            && let Some(oldest) = self.by_age.pop_front()
-        {
-            self.seen.remove(&oldest);
-        }
         true
     }
 }

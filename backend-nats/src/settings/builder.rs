@@ -4,7 +4,7 @@ use std::{path::PathBuf, time::Duration};
 
 use fanfare_core::backend::{BackendError, BackendErrorKind};
 
-use super::{Buffer, LogSettings, Login, Secret, Settings, Storage, Streams, parse, url};
+use super::{LogSettings, Login, Room, Secret, Settings, Storage, Streams, parse, url};
 use crate::NatsBackend;
 
 /// How long a prefix may be: bytes. It is a part of each subject and of the streams' names.
@@ -175,7 +175,7 @@ impl NatsBuilder {
     /// A publish that is held back longer than [`publish_within`](Self::publish_within) still fails for its caller, with an
     /// unknown outcome: it may be sent later.
     pub fn publish_buffer(self, messages: usize, bytes: usize) -> Self {
-        self.set(|settings| settings.buffer = Some(Buffer { messages, bytes }))
+        self.set(|settings| settings.buffer = Some(Room { messages, bytes }))
     }
 
     /// The backend.

@@ -6,6 +6,7 @@ mod url;
 use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
 
 pub use builder::NatsBuilder;
+use fanfare_core::backend::blocks::{Room, Secret};
 pub(crate) use url::parse;
 
 /// Everything that is settled before the start.
@@ -29,7 +30,7 @@ pub(crate) struct Settings {
     /// How long a connection may be silent before it is asked.
     pub(crate) ping_every: Duration,
     /// What is held back while the server is away.
-    pub(crate) buffer: Option<Buffer>,
+    pub(crate) buffer: Option<Room>,
     pub(crate) logs: LogSettings,
 }
 
@@ -87,33 +88,6 @@ pub(crate) enum Login {
     Credentials(Secret),
     /// The same in a file, which is read for each connection, for it may be renewed.
     CredentialsFile(PathBuf),
-}
-
-/// A text that no log and no `Debug` shows.
-#[derive(Clone, PartialEq, Eq)]
-pub(crate) struct Secret(Arc<str>);
-
-/// What is held back while the server is away: messages and bytes at most.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Buffer {
-    pub(crate) messages: usize,
-    pub(crate) bytes: usize,
-}
-
-impl Secret {
-    pub(crate) fn new(text: impl Into<Arc<str>>) -> Self {
-        Self(text.into())
-    }
-
-    pub(crate) fn reveal(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("(hidden)")
-    }
 }
 
 impl fmt::Display for Address {

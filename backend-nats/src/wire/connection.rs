@@ -19,7 +19,7 @@ use tokio::{
 
 use super::parser::{self, Frame};
 use crate::{
-    error::Trouble,
+    error::{Trouble, closed},
     settings::{Address, Settings},
 };
 
@@ -88,7 +88,7 @@ pub(crate) async fn connect(
         let mut plain = Connection::new(Box::new(stream));
         let info = match plain.frames.next().await? {
             Frame::Info(info) => ServerInfo::parse(&info)?,
-            Frame::Error(error) => return Err(Trouble::of_connection(&error)),
+            Frame::Error(error) => return Err(closed(&error)),
             _ => return Err(no_nats()),
         };
         if !info.tls_required && !settings.tls {
@@ -104,7 +104,9 @@ pub(crate) async fn connect(
 }
 
 async fn open(address: &Address) -> Result<TcpStream, Trouble> {
-    let failed = |error| Trouble::io(format!("cannot connect to {address}: is NATS running there?"), error);
+    let failed = |error| {
+        Trouble::unavailable(format!("cannot connect to {address}: is NATS running there?")).caused_by(error)
+    };
     let stream = TcpStream::connect((address.host.as_str(), address.port)).await.map_err(failed)?;
     stream.set_nodelay(true).map_err(failed)?;
     Ok(stream)
@@ -138,7 +140,7 @@ impl Connection {
             };
             let message =
                 "the TLS handshake failed: does the server speak TLS, is its certificate trusted, and does it want one of ours?";
-            Trouble { kind, ..Trouble::io(message, error) }
+            Trouble::new(kind, message).caused_by(error)
         })?;
         Ok(Self::new(Box::new(secured)))
     }
@@ -153,7 +155,9 @@ impl Connection {
             self.write.write_all(bytes).await?;
             self.write.flush().await
         };
-        written.await.map_err(|error| Trouble::io("the connection was lost while something was sent", error))
+        written.await.map_err(|error| {
+            Trouble::unavailable("the connection was lost while something was sent").caused_by(error)
+        })
     }
 }
 
@@ -181,9 +185,9 @@ impl Frames {
                     let message =
                         "the server ended TLS: does it want a client's certificate, or another one?";
                     let kind = fanfare_core::backend::BackendErrorKind::Configuration;
-                    return Err(Trouble { kind, ..Trouble::io(message, error) });
+                    return Err(Trouble::new(kind, message).caused_by(error));
                 }
-                Err(error) => return Err(Trouble::io("the connection was lost", error)),
+                Err(error) => return Err(Trouble::unavailable("the connection was lost").caused_by(error)),
             };
         }
     }

@@ -4,7 +4,7 @@ use tokio::time::timeout;
 
 use super::{Connection, ServerInfo, connect, login::Hello, parser::Frame};
 use crate::{
-    error::Trouble,
+    error::{Trouble, closed},
     settings::{Address, Settings},
 };
 
@@ -26,7 +26,7 @@ pub(crate) async fn greet(
         loop {
             match connection.frames.next().await? {
                 Frame::Pong => return Ok(()),
-                Frame::Error(error) => return Err(Trouble::of_connection(&error)),
+                Frame::Error(error) => return Err(closed(&error)),
                 Frame::Info(newer) => info = ServerInfo::parse(&newer)?,
                 Frame::Ping => connection.write(b"PONG\r\n").await?,
                 Frame::Ok | Frame::Message(_) => {}

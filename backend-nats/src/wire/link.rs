@@ -3,15 +3,11 @@
 use std::{sync::atomic::Ordering, time::Duration};
 
 use bytes::BytesMut;
-use tokio::{
-    io::AsyncWriteExt,
-    sync::Notify,
-    task::yield_now,
-    time::{Instant, sleep},
-};
+use fanfare_core::backend::blocks::{Due, Silence};
+use tokio::{io::AsyncWriteExt, sync::Notify, task::yield_now};
 
 use super::{Connection, Message, Queue, ServerInfo, parser::Frame};
-use crate::error::Trouble;
+use crate::error::{Trouble, closed};
 
 /// How much is written at once: bytes.
 const MAX_WRITE: usize = 256 << 10;
@@ -105,7 +101,8 @@ pub(crate) async fn run(
                 write.flush().await
             };
             if let Err(error) = written.await {
-                return Trouble::io("the connection was lost while something was sent", error);
+                return Trouble::unavailable("the connection was lost while something was sent")
+                    .caused_by(error);
             }
             if out.capacity() > 2 * MAX_WRITE {
                 out = BytesMut::new();
@@ -114,26 +111,17 @@ pub(crate) async fn run(
         }
     };
     let watching = async {
-        let mut count = heard.load(Ordering::Relaxed);
-        let ping_every = watch.ping_every.min(watch.answer_within);
-        let look_every = (ping_every / 4).max(Duration::from_millis(5));
-        let mut pinged = false;
-        let mut silent = Duration::ZERO;
+        let heard = || heard.load(Ordering::Relaxed);
+        let mut silence = Silence::new(watch.ping_every, watch.answer_within, heard());
         loop {
-            let since = Instant::now();
-            sleep(look_every).await;
+            silence.pause().await;
             queue.expire(watch.expires);
-            // Time in which this program itself stood still is not the server's silence: what it said may not have been read yet.
-            silent += since.elapsed().min(2 * look_every);
-            let now = heard.load(Ordering::Relaxed);
-            if now != count {
-                (count, silent, pinged) = (now, Duration::ZERO, false);
-            } else if !pinged && silent >= ping_every {
-                // From here on an answer is owed, whatever was asked before.
-                queue.ping();
-                (silent, pinged) = (Duration::ZERO, true);
-            } else if (pinged || queue.awaits_pong()) && silent >= watch.answer_within {
-                return Trouble::unavailable(format!("the server has been silent for {silent:.1?}"));
+            match silence.look(heard(), queue.awaits_pong()) {
+                Due::Nothing => {}
+                Due::Ping => queue.ping(),
+                Due::End(silent) => {
+                    return Trouble::unavailable(format!("the server has been silent for {silent:.1?}"));
+                }
             }
         }
     };

@@ -20,10 +20,7 @@ use fanfare_core::{
 use futures_util::{FutureExt, future::BoxFuture};
 use parking_lot::Mutex;
 use running::Running;
-use tokio::{
-    sync::watch,
-    time::{Instant, timeout},
-};
+use tokio::{sync::watch, time::Instant};
 
 use crate::{
     error::Trouble,
@@ -92,29 +89,12 @@ impl Backend for RedisBackend {
     async fn start(&self, ingress: Ingress) -> Result<(), BackendError> {
         // Dropped, it ends all that it has launched.
         let running = Running::launch(self, ingress);
-        let mut status = running.node.health.watch();
-        let up = async {
-            loop {
-                let ended = status
-                    .wait_for(|status| {
-                        status.is_up || status.trouble.as_ref().is_some_and(Trouble::is_lasting)
-                    })
-                    .await;
-                match ended.map(|status| status.clone()) {
-                    Ok(status) if !status.is_up => return Err(status.trouble),
-                    Ok(_) if !running.node.health.start() => {}
-                    _ => return Ok(()),
-                }
-            }
-        };
-        let up = timeout(START_WITHIN, up).await;
-        let trouble = match up {
-            Ok(Ok(())) => {
+        let trouble = match running.node.health.started(START_WITHIN).await {
+            Ok(()) => {
                 *self.running.lock() = Some(running);
                 return Ok(());
             }
-            Ok(Err(trouble)) => trouble,
-            Err(_) => running.node.health.watch().borrow().trouble.clone(),
+            Err(trouble) => trouble,
         };
         running.end().await;
         let trouble = trouble.unwrap_or_else(|| Trouble::unavailable("Redis does not answer"));

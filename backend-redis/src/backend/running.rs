@@ -16,7 +16,7 @@ use tokio_util::{
 
 use super::RedisBackend;
 use crate::{
-    error::Trouble,
+    error::{Trouble, answered},
     keep::{Health, Node, Servers, lost, within},
     log,
     receive::{Interests, Pushed},
@@ -119,7 +119,7 @@ pub(super) fn unexpected(_: value::Unexpected) -> Trouble {
 
 pub(super) fn checked(answer: Value) -> Result<Value, Trouble> {
     match answer {
-        Value::ServerError(error) => Err(Trouble::of(&error)),
+        Value::ServerError(error) => Err(answered(&error)),
         answer => Ok(answer),
     }
 }

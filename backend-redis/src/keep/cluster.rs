@@ -7,7 +7,7 @@ use tokio::time::{sleep, timeout};
 
 use super::Servers;
 use crate::{
-    error::Trouble,
+    error::{Trouble, answered},
     names::{Channel, slot, unescape},
     settings::{Address, Topology},
     wire::{Confirm, Subscribing, command, connect, greet, value},
@@ -23,7 +23,6 @@ const NO_SOONER: Duration = Duration::from_millis(100);
 impl Servers {
     /// Follows the Cluster, for ever.
     pub(super) async fn follow(self: Arc<Self>) {
-        let status = self.node.health.watch();
         let mut moved = self.node.pushed.moved.subscribe();
         loop {
             match self.look().await {
@@ -35,7 +34,7 @@ impl Servers {
                     self.node.health.failed(&trouble);
                 }
             }
-            let is_up = status.borrow().is_up;
+            let is_up = self.node.health.is_up();
             tokio::select! {
                 () = sleep(if is_up { LOOK_EVERY } else { LOOK_OFTEN }) => {}
                 () = self.stale.notified() => {}
@@ -98,7 +97,7 @@ impl Servers {
         }
         let answer = connection.ask(&[command("CLUSTER", ["SLOTS"])]).await?.pop().unwrap_or(Value::Nil);
         if let Value::ServerError(error) = &answer {
-            return Err(Trouble::of(error));
+            return Err(answered(error));
         }
         let ranges: Vec<_> = value::array(answer)
             .unwrap_or_default()

@@ -1,55 +1,32 @@
 //! Makes a connection, whatever it takes.
 
-use futures_util::{StreamExt, stream::FuturesUnordered};
+use fanfare_core::backend::blocks::Outage;
 use redis::Value;
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 
-use super::{Node, Peer, Role, outage::Outage, sentinel};
+use super::{Node, Peer, Role, sentinel};
 use crate::{
-    error::Trouble,
+    error::{Trouble, answered},
     settings::{Address, Topology},
     wire::{Connection, Hello, connect, greet},
 };
 
-/// How many attempts are under way at most. One that hangs does not keep the next from beginning: when a network comes back, a
-/// new connection is there sooner than an old one.
-const BESIDE_EACH_OTHER: usize = 6;
-
 /// Tries until there is a connection.
 pub(super) async fn establish(node: &Node, peer: &Peer, role: Role) -> Established {
     let mut outage = Outage::new();
-    let mut attempts = FuturesUnordered::new();
-    attempts.push(attempt(node, peer, role));
-    loop {
-        let pause = outage.pause(!attempts.is_empty());
-        tokio::select! {
-            Some(ended) = attempts.next(), if !attempts.is_empty() => match ended {
-                Ok(established) => {
-                    if outage.has_spoken() {
-                        let after = outage.lasted();
-                        tracing::info!(target: "fanfare::redis", connection = role.name(), ?after, "connected again");
-                    }
-                    return established;
-                }
-                Err(trouble) => {
-                    if outage.failed(&trouble) {
-                        tracing::warn!(target: "fanfare::redis", connection = role.name(), error = %trouble, "cannot connect");
-                    }
-                    node.health.failed(&trouble);
-                    peer.queue(role).give_up();
-                    if attempts.is_empty() {
-                        sleep(outage.pause(false)).await;
-                        attempts.push(attempt(node, peer, role));
-                    }
-                }
-            },
-            () = sleep(pause) => {
-                if attempts.len() < BESIDE_EACH_OTHER {
-                    attempts.push(attempt(node, peer, role));
-                }
-            }
+    let failed = |trouble: &Trouble, speaks| {
+        if speaks {
+            tracing::warn!(target: "fanfare::redis", connection = role.name(), error = %trouble, "cannot connect");
         }
+        node.health.failed(trouble);
+        peer.queue(role).give_up();
+    };
+    let established = outage.until_over(|| attempt(node, peer, role), failed).await;
+    if outage.has_spoken() {
+        let after = outage.lasted();
+        tracing::info!(target: "fanfare::redis", connection = role.name(), ?after, "connected again");
     }
+    established
 }
 
 type Established = (Connection, Hello, Address);
@@ -104,7 +81,7 @@ async fn mark_life(node: &Node, connection: &mut Connection) -> Result<(), Troub
     let marked = timeout(limit, connection.ask(&[node.scripts.mark_life(&node.names)])).await;
     let silent = || Trouble::unavailable(format!("the server did not answer within {limit:?}"));
     match marked.map_err(|_| silent())??.pop() {
-        Some(Value::ServerError(error)) => Err(Trouble::of(&error)),
+        Some(Value::ServerError(error)) => Err(answered(&error)),
         _ => Ok(()),
     }
 }

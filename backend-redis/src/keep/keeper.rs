@@ -7,7 +7,7 @@ use tokio::time::{sleep, timeout};
 
 use super::{Peer, Role, Servers, establish::establish, sentinel, servers::subscribe};
 use crate::{
-    error::Trouble,
+    error::{Trouble, answered},
     receive::probe,
     settings::{Address, Topology},
     wire::{self, Confirm, Retry, Subscribing, Watch, command},
@@ -112,7 +112,7 @@ impl Servers {
                 match asked.answer().await {
                     Ok(Value::ServerError(error)) => {
                         // Of this one the core hears when it asks itself.
-                        let error = Trouble::of(&error);
+                        let error = answered(&error);
                         tracing::warn!(target: "fanfare::redis", channel = &*confirm.channel, %error, "cannot subscribe");
                         self.stale.notify_one();
                     }

@@ -5,7 +5,6 @@ mod establish;
 mod health;
 mod keeper;
 mod node;
-mod outage;
 mod peer;
 mod sentinel;
 mod servers;

@@ -6,7 +6,7 @@ use futures_util::{StreamExt, stream::FuturesUnordered};
 use tokio::time::timeout;
 
 use crate::{
-    error::Trouble,
+    error::{Trouble, answered},
     settings::{Address, Credentials, Settings},
     wire::{command, connect, value},
 };
@@ -68,7 +68,7 @@ async fn ask(
                 Trouble::configuration("the Sentinel refuses user or password: set the login for Sentinels")
             }
             "ERR" => Trouble::configuration(format!("the server at {sentinel} is no Sentinel")),
-            _ => Trouble::of(error),
+            _ => answered(error),
         });
     }
     let unknown =

@@ -1,32 +1,23 @@
 //! What a server pushes: told apart, decoded, and given on.
 
-use std::{
-    collections::{HashMap, HashSet, VecDeque},
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::Duration,
-};
+use std::{collections::HashMap, sync::Arc};
 
 use fanfare_core::{
-    backend::{NodeId, blocks::Inbox, envelope::Envelope},
+    backend::{
+        NodeId,
+        blocks::{Copies, Foreign, Inbox},
+        envelope::Envelope,
+    },
     topic::TopicName,
 };
 use parking_lot::Mutex;
-use tokio::{sync::watch, time::Instant};
+use tokio::sync::watch;
 
 use super::{Control, Interests};
 use crate::{
     names::{Channel, Names, unescape},
     wire::{Confirm, Pushes, Subscribing},
 };
-
-/// How many messages to several topics are remembered, so that their copies are known.
-const COPIES: usize = 4096;
-
-/// How often it is said that somebody else uses our channels.
-const WARN_EVERY: Duration = Duration::from_secs(60);
 
 /// Takes what servers push.
 pub(crate) struct Pushed {
@@ -41,14 +32,7 @@ pub(crate) struct Pushed {
     /// Channels that servers have given up without having been asked, and word that there are some.
     pub(crate) given_up: Mutex<Vec<Arc<str>>>,
     pub(crate) moved: watch::Sender<()>,
-    foreign: AtomicU64,
-    warned: Mutex<Option<Instant>>,
-}
-
-#[derive(Default)]
-struct Copies {
-    seen: HashSet<(u64, u64, u64)>,
-    by_age: VecDeque<(u64, u64, u64)>,
+    foreign: Foreign,
 }
 
 impl Pushed {
@@ -68,19 +52,18 @@ impl Pushed {
             probed: watch::Sender::default(),
             given_up: Mutex::default(),
             moved: watch::Sender::default(),
-            foreign: AtomicU64::new(0),
-            warned: Mutex::default(),
+            foreign: Foreign::new(),
         }
     }
 
     /// How many bytes came that were none of ours: messages.
     pub(crate) fn foreign(&self) -> u64 {
-        self.foreign.load(Ordering::Relaxed)
+        self.foreign.count()
     }
 
     fn topic(&self, topic: &TopicName, payload: Vec<u8>) {
         let envelope = match Envelope::decode(payload.into()) {
-            Ok(envelope) if names(&envelope).any(|name| name == topic) => envelope,
+            Ok(envelope) if envelope.is_for(topic) => envelope,
             Ok(_) => return self.warn_of(topic, "a message of another topic"),
             Err(error) => return self.warn_of(topic, &error.to_string()),
         };
@@ -91,7 +74,7 @@ impl Pushed {
             return self.inbox.deliver_now(envelope.into_incoming());
         }
         if !self.is_cluster {
-            if self.copies.lock().is_first(&envelope) {
+            if self.copies.lock().is_first(envelope.origin) {
                 self.inbox.deliver_now(envelope.into_incoming());
             }
             return;
@@ -112,10 +95,7 @@ impl Pushed {
     }
 
     fn warn(&self, channel: &str, what: &str) {
-        let count = self.foreign.fetch_add(1, Ordering::Relaxed) + 1;
-        let mut warned = self.warned.lock();
-        if warned.is_none_or(|at| at.elapsed() >= WARN_EVERY) {
-            *warned = Some(Instant::now());
+        if let Some(count) = self.foreign.came() {
             tracing::warn!(
                 target: "fanfare::redis", channel, count, what,
                 "bytes that are none of ours came on our channels: does another program use the prefix?"
@@ -161,26 +141,5 @@ impl Pushes for Pushed {
             self.given_up.lock().push(confirm.channel.clone());
             self.moved.send_replace(());
         }
-    }
-}
-
-fn names(envelope: &Envelope) -> impl Iterator<Item = &TopicName> {
-    std::iter::once(&envelope.message.topic).chain(envelope.also.iter().map(|(name, _)| name))
-}
-
-impl Copies {
-    fn is_first(&mut self, envelope: &Envelope) -> bool {
-        let origin = envelope.origin;
-        let copy = (origin.node.value(), origin.stream, origin.seq);
-        if !self.seen.insert(copy) {
-            return false;
-        }
-        self.by_age.push_back(copy);
-        if self.by_age.len() > COPIES
-            && let Some(oldest) = self.by_age.pop_front()
-        {
-            self.seen.remove(&oldest);
-        }
-        true
     }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use fanfare_core::backend::{BackendError, BackendErrorKind};
 
-use super::{Buffer, Secret, Settings, Topology, parse, url};
+use super::{Room, Secret, Settings, Topology, parse, url};
 use crate::RedisBackend;
 
 /// A [`RedisBackend`] to be configured. Nothing is connected before the broker starts.
@@ -137,7 +137,7 @@ impl RedisBuilder {
     /// A publish that is held back longer than [`publish_within`](Self::publish_within) still fails for its caller, with an
     /// unknown outcome: it may be sent later.
     pub fn publish_buffer(self, messages: usize, bytes: usize) -> Self {
-        self.set(|settings| settings.buffer = Some(Buffer { messages, bytes }))
+        self.set(|settings| settings.buffer = Some(Room { messages, bytes }))
     }
 
     /// Sends each message on a Cluster a second time on a classic channel, which the Cluster carries to all its servers, so that

@@ -6,6 +6,7 @@ mod url;
 use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
 
 pub use builder::RedisBuilder;
+use fanfare_core::backend::blocks::{Room, Secret};
 pub(crate) use url::parse;
 
 /// Everything that is settled before the start.
@@ -28,7 +29,7 @@ pub(crate) struct Settings {
     /// How long a connection may be silent before it is asked.
     pub(crate) ping_every: Duration,
     /// What is held back while the server is away.
-    pub(crate) buffer: Option<Buffer>,
+    pub(crate) buffer: Option<Room>,
     pub(crate) cluster_patterns: bool,
 }
 
@@ -52,33 +53,6 @@ pub(crate) enum Address {
 pub(crate) struct Credentials {
     pub(crate) user: Option<String>,
     pub(crate) password: Option<Secret>,
-}
-
-/// A text that no log and no `Debug` shows.
-#[derive(Clone, PartialEq, Eq)]
-pub(crate) struct Secret(Arc<str>);
-
-/// What is held back while the server is away: messages and bytes at most, each no longer than a time.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Buffer {
-    pub(crate) messages: usize,
-    pub(crate) bytes: usize,
-}
-
-impl Secret {
-    pub(crate) fn new(text: impl Into<Arc<str>>) -> Self {
-        Self(text.into())
-    }
-
-    pub(crate) fn reveal(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("(hidden)")
-    }
 }
 
 impl fmt::Display for Address {

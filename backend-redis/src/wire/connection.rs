@@ -19,7 +19,7 @@ use tokio::{
 };
 
 use crate::{
-    error::Trouble,
+    error::{Trouble, answered},
     settings::{Address, Settings},
 };
 
@@ -67,7 +67,9 @@ enum Opened {
 }
 
 async fn open(address: &Address) -> Result<Opened, Trouble> {
-    let failed = |error| Trouble::io(format!("cannot connect to {address}: is Redis running there?"), error);
+    let failed = |error| {
+        Trouble::unavailable(format!("cannot connect to {address}: is Redis running there?")).caused_by(error)
+    };
     match address {
         Address::Tcp(host, port) => {
             let stream = TcpStream::connect((host.as_str(), *port)).await.map_err(failed)?;
@@ -98,7 +100,7 @@ async fn secure(stream: TcpStream, host: &str, settings: &Settings) -> Result<Bo
             _ => fanfare_core::backend::BackendErrorKind::Unavailable,
         };
         let message = "the TLS handshake failed: does the server speak TLS at this port, and is its certificate trusted?";
-        Trouble { kind, ..Trouble::io(message, error) }
+        Trouble::new(kind, message).caused_by(error)
     })?;
     Ok(Box::new(stream))
 }
@@ -124,7 +126,9 @@ impl Connection {
 
     /// Sends commands, and waits for as many answers.
     pub(crate) async fn ask(&mut self, commands: &[bytes::Bytes]) -> Result<Vec<Value>, Trouble> {
-        let lost = |error| Trouble::io("the connection was lost while the server was asked", error);
+        let lost = |error| {
+            Trouble::unavailable("the connection was lost while the server was asked").caused_by(error)
+        };
         self.write.write_all(&commands.concat()).await.map_err(lost)?;
         self.write.flush().await.map_err(lost)?;
         let mut answers = Vec::with_capacity(commands.len());
@@ -136,7 +140,7 @@ impl Connection {
                 ended => {
                     // Who is turned away is told why, once, whatever was asked.
                     let why = answers.iter().find_map(|answer| match answer {
-                        Value::ServerError(error) => Some(Trouble::of(error)),
+                        Value::ServerError(error) => Some(answered(error)),
                         _ => None,
                     });
                     let closed = || {

@@ -6,7 +6,7 @@ use tokio::time::timeout;
 
 use super::{Connection, command, value};
 use crate::{
-    error::Trouble,
+    error::{Trouble, answered},
     settings::{Credentials, Settings},
 };
 
@@ -120,8 +120,8 @@ fn check(answer: &Value, db: u32) -> Result<(), Trouble> {
         "NOPERM" => Trouble::configuration(
             "the ACL user may not connect as we do: it needs SELECT, INFO, PING and SCRIPT LOAD, see the crate's documentation",
         ),
-        _ => match Trouble::of(error) {
-            known if known.kind != fanfare_core::backend::BackendErrorKind::Refused => known,
+        _ => match answered(error) {
+            known if known.kind() != fanfare_core::backend::BackendErrorKind::Refused => known,
             _ => Trouble::configuration(format!("the server refuses the handshake with {}", error.code())),
         },
     })

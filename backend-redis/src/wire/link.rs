@@ -3,17 +3,15 @@
 use std::{sync::atomic::Ordering, time::Duration};
 
 use bytes::{Bytes, BytesMut};
+use fanfare_core::backend::blocks::{Due, Silence};
 use futures_util::StreamExt;
 use redis::{PushKind, ServerError, Value};
-use tokio::{
-    io::AsyncWriteExt,
-    time::{Instant, sleep},
-};
+use tokio::{io::AsyncWriteExt, time::sleep};
 
 use super::{
     Confirm, Connection, Queue, Redirect, Subscribing, command, connection::broken, queue::Taken, value,
 };
-use crate::error::{Trouble, code};
+use crate::error::{Trouble, answered, code};
 
 /// How much is written at once: bytes.
 const MAX_WRITE: usize = 256 << 10;
@@ -86,7 +84,8 @@ pub(crate) async fn run(
                 write.flush().await
             };
             if let Err(error) = written.await {
-                return Trouble::io("the connection was lost while something was sent", error);
+                return Trouble::unavailable("the connection was lost while something was sent")
+                    .caused_by(error);
             }
             if out.capacity() > MAX_WRITE {
                 out = BytesMut::new();
@@ -95,25 +94,16 @@ pub(crate) async fn run(
         }
     };
     let watching = async {
-        let mut count = heard.load(Ordering::Relaxed);
-        let ping_every = watch.ping_every.min(watch.answer_within);
-        let look_every = (ping_every / 4).max(Duration::from_millis(5));
-        let mut pinged = false;
-        let mut silent = Duration::ZERO;
+        let heard = || heard.load(Ordering::Relaxed);
+        let mut silence = Silence::new(watch.ping_every, watch.answer_within, heard());
         loop {
-            let since = Instant::now();
-            sleep(look_every).await;
-            // Time in which this program itself stood still is not the server's silence: what it said may not have been read yet.
-            silent += since.elapsed().min(2 * look_every);
-            let now = heard.load(Ordering::Relaxed);
-            if now != count {
-                (count, silent, pinged) = (now, Duration::ZERO, false);
-            } else if !pinged && silent >= ping_every {
-                // From here on an answer is owed, whatever was asked before.
-                queue.ping(watch.ping.clone());
-                (silent, pinged) = (Duration::ZERO, true);
-            } else if (pinged || queue.awaits_answer()) && silent >= watch.answer_within {
-                return Trouble::unavailable(format!("the server has been silent for {silent:.1?}"));
+            silence.pause().await;
+            match silence.look(heard(), queue.awaits_answer()) {
+                Due::Nothing => {}
+                Due::Ping => queue.ping(watch.ping.clone()),
+                Due::End(silent) => {
+                    return Trouble::unavailable(format!("the server has been silent for {silent:.1?}"));
+                }
             }
         }
     };
@@ -140,7 +130,7 @@ fn take(value: Value, queue: &Queue, pushes: Option<&dyn Pushes>, watch: &Watch)
             };
             // Who was a master may have become a replica without a word. A new connection finds the one that is a master now.
             let demoted = match &value {
-                Value::ServerError(error) if code(error) == "READONLY" => Some(Trouble::of(error)),
+                Value::ServerError(error) if code(error) == "READONLY" => Some(answered(error)),
                 _ => None,
             };
             queue.answer(value, redirect).map_err(|_| {

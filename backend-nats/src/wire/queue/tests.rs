@@ -2,6 +2,7 @@ use bytes::Bytes;
 use futures_util::FutureExt;
 
 use super::*;
+use crate::error::Trouble;
 
 fn append(queue: &Queue, payload: &'static str) -> Asking {
     let payload = Bytes::from_static(payload.as_bytes());
@@ -97,7 +98,7 @@ async fn what_the_server_refuses_fails_alone() {
 
 #[tokio::test]
 async fn what_a_connection_says_of_streams_counts_while_it_lasts() {
-    let queue = Queue::new(Some(Buffer { messages: 10, bytes: 1000 }));
+    let queue = Queue::new(Some(Room { messages: 10, bytes: 1000 }));
     queue.up("_INBOX.x".into());
     let held = append(&queue, "held");
     let first = queue.connection();

@@ -10,6 +10,7 @@ mod tests;
 use std::collections::VecDeque;
 
 use bytes::{Bytes, BytesMut};
+use fanfare_core::backend::blocks::{Load, Room};
 use parking_lot::Mutex;
 use redis::Value;
 pub(super) use request::Taken;
@@ -18,14 +19,12 @@ pub(crate) use request::{Asking, Confirm, Expect, Lost, Packed, Redirect, Reques
 use tokio::sync::Notify;
 
 use super::value::Unexpected;
-use crate::settings::Buffer;
 
 /// How often a command is sent on until its answer counts: servers that disagree about a slot agree before that.
 const MAX_HOPS: u16 = 500;
 
-/// How many commands may wait for an answer, and their bytes.
-const MAX_COMMANDS: usize = 65_536;
-const MAX_BYTES: usize = 64 << 20;
+/// How much may wait to be sent or answered.
+const ROOM: Room = Room { messages: 65_536, bytes: 64 << 20 };
 
 #[derive(Debug)]
 pub(crate) struct Queue {
@@ -33,7 +32,7 @@ pub(crate) struct Queue {
     work: Notify,
     idle: Notify,
     served: Notify,
-    buffer: Option<Buffer>,
+    buffer: Option<Room>,
 }
 
 #[derive(Default)]
@@ -44,8 +43,8 @@ struct State {
     sent: VecDeque<Request>,
     /// The server did nothing for these; they go again when nothing is on its way any more.
     again: VecDeque<(Request, Redirect)>,
-    commands: usize,
-    bytes: usize,
+    /// All that is not answered yet.
+    load: Load,
     is_up: bool,
     /// There was no connection yet, and there may be one in a moment.
     is_expected: bool,
@@ -57,14 +56,14 @@ impl std::fmt::Debug for State {
         f.debug_struct("State")
             .field("waiting", &self.waiting.len())
             .field("sent", &self.sent.len())
-            .field("bytes", &self.bytes)
+            .field("load", &self.load)
             .field("is_up", &self.is_up)
             .finish_non_exhaustive()
     }
 }
 
 impl Queue {
-    pub(crate) fn new(buffer: Option<Buffer>) -> Self {
+    pub(crate) fn new(buffer: Option<Room>) -> Self {
         let (work, idle, served) = (Notify::new(), Notify::new(), Notify::new());
         Self { state: Mutex::default(), work, idle, served, buffer }
     }
@@ -91,19 +90,16 @@ impl Queue {
 
     fn put(&self, request: Request) -> Option<(Request, Lost)> {
         let mut state = self.state.lock();
-        let size = request.bytes.len();
-        let (commands, bytes) = match self.buffer {
+        let room = match self.buffer {
             _ if state.is_closed => return Some((request, Lost::Unsent)),
-            _ if state.is_up || state.is_expected => (MAX_COMMANDS, MAX_BYTES),
+            _ if state.is_up || state.is_expected => ROOM,
             // Only what is published is held back: other calls are made anew by who made them.
-            Some(buffer) if request.retry == Retry::Held => (buffer.messages, buffer.bytes),
+            Some(buffer) if request.retry == Retry::Held => buffer,
             _ => return Some((request, Lost::Unsent)),
         };
-        if state.commands >= commands || (state.bytes + size > bytes && state.commands > 0) {
+        if !state.load.put(request.bytes.len(), room) {
             return Some((request, Lost::Full));
         }
-        state.commands += 1;
-        state.bytes += size;
         state.waiting.push_back(request);
         drop(state);
         self.work.notify_one();
@@ -184,8 +180,7 @@ impl Queue {
         let waiting = state.waiting.drain(..).map(|request| (request, None));
         let drained: Vec<_> = again.chain(waiting).collect();
         for (request, _) in &drained {
-            state.commands = state.commands.saturating_sub(1);
-            state.bytes = state.bytes.saturating_sub(request.bytes.len());
+            state.load.take(request.bytes.len());
         }
         drained
     }
@@ -240,12 +235,11 @@ impl Queue {
     fn finish(&self, mut state: parking_lot::MutexGuard<'_, State>, answer: Answer) {
         let Some(request) = state.sent.pop_front() else { return };
         if let Some(reply) = request.reply {
-            state.commands = state.commands.saturating_sub(1);
-            state.bytes = state.bytes.saturating_sub(request.bytes.len());
+            state.load.take(request.bytes.len());
             let _ = reply.send(answer);
         }
         let goes_again = state.sent.is_empty() && !state.again.is_empty();
-        let is_idle = state.commands == 0;
+        let is_idle = state.load.is_empty();
         drop(state);
         if goes_again {
             self.work.notify_one();
@@ -303,18 +297,15 @@ impl Queue {
             state.waiting.push_front(request);
         }
         let held: VecDeque<_> = std::mem::take(&mut state.waiting);
-        (state.commands, state.bytes) = (0, 0);
-        let mut full = false;
+        state.load = Load::new();
+        let mut full = state.is_closed;
         for request in held {
-            let fits = self.buffer.is_some_and(|buffer| {
-                state.commands < buffer.messages
-                    && (state.bytes + request.bytes.len() <= buffer.bytes || state.commands == 0)
-            });
             // What follows one that is lost is not sent before it is known to be.
-            full |= request.retry == Retry::Held && !fits;
-            if request.retry == Retry::Held && !full && !state.is_closed {
-                state.commands += 1;
-                state.bytes += request.bytes.len();
+            let is_held = request.retry == Retry::Held
+                && !full
+                && self.buffer.is_some_and(|buffer| state.load.put(request.bytes.len(), buffer));
+            full |= request.retry == Retry::Held && !is_held;
+            if is_held {
                 state.waiting.push_back(request);
             } else {
                 lost.push((request, Lost::Unsent));
@@ -342,7 +333,7 @@ impl Queue {
     pub(crate) async fn until_idle(&self) {
         loop {
             let idle = self.idle.notified();
-            if self.state.lock().commands == 0 {
+            if self.state.lock().load.is_empty() {
                 return;
             }
             idle.await;

@@ -45,7 +45,7 @@ fn what_was_sent_is_told_from_what_was_not() {
 
 #[test]
 fn a_buffer_holds_back_what_is_published_and_no_more_than_it_may() {
-    let queue = Queue::new(Some(Buffer { messages: 2, bytes: 100 }));
+    let queue = Queue::new(Some(Room { messages: 2, bytes: 100 }));
     assert_eq!(state_of(ask(&queue, "history")), Some(Err(Lost::Unsent)));
     let a = publish(&queue, "a");
     let _b = publish(&queue, "b");
@@ -145,7 +145,7 @@ fn a_command_is_not_sent_on_for_ever() {
 
 #[test]
 fn runs_are_those_of_the_moment_of_sending() {
-    let queue = Queue::new(Some(Buffer { messages: 2, bytes: 100 }));
+    let queue = Queue::new(Some(Room { messages: 2, bytes: 100 }));
     let packed = Packed::without_runs(bytes("call$0\r\n\r\n$0\r\n\r\n"));
     let _a = queue.hand_over(packed, Expect::One, Retry::Held, None);
     let _b = publish(&queue, " b");

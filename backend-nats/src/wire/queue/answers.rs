@@ -1,0 +1,159 @@
+//! What is on its way: what the server answers, refuses, or is silent about.
+
+use std::time::Duration;
+
+use parking_lot::MutexGuard;
+use tokio::time::Instant;
+
+use super::{Answer, Call, Expect, INBOX, Lost, Message, Queue, State, request::Request};
+use crate::error::Trouble;
+
+/// How often a message is sent to another stream than the one that was gone.
+const MAX_TRIES: u8 = 5;
+
+impl Queue {
+    /// The server has taken all that was sent before a PING.
+    pub(crate) fn pong(&self) {
+        let mut state = self.state.lock();
+        let taken = state.pinged.pop_front().unwrap_or_default();
+        for request in taken {
+            self.finish(&mut state, request, Ok(Answer::Taken));
+        }
+    }
+
+    /// Takes a message if it answers something that was asked; else gives it back.
+    pub(crate) fn answer(&self, message: Message) -> Option<Message> {
+        let mut state = self.state.lock();
+        let number = match message.sid {
+            INBOX => message.subject.rsplit_once('.').and_then(|(_, number)| number.parse().ok()),
+            sid => match state.fetches.get(&sid) {
+                Some(number) => Some(*number),
+                None => return Some(message),
+            },
+        };
+        let mut request = number.and_then(|number| state.asked.remove(&number))?;
+        let number = number.unwrap_or_default();
+        let has_ended = message.status().is_some();
+        let answer = match &request.call {
+            Call::Append { .. } => {
+                state.has_come(&request);
+                if is_gone(&message) && request.tries < MAX_TRIES {
+                    request.tries += 1;
+                    state.again.insert(number, request);
+                    state.stream = None;
+                    self.look_for_stream(&state);
+                    return None;
+                }
+                self.look_for_stream(&state);
+                self.work.notify_one();
+                Answer::Message(message)
+            }
+            Call::Ask { expect: Expect::One, .. } | Call::Frames { .. } => Answer::Message(message),
+            Call::Ask { expect, .. } => {
+                let mut status = None;
+                let count = if let Expect::Count(count) = expect { *count } else { usize::MAX };
+                if has_ended {
+                    status = Some(message);
+                } else {
+                    request.came.push(message);
+                }
+                if status.is_none() && request.came.len() < count {
+                    // It goes on: an answer that comes in parts is alive.
+                    request.sent = Some(Instant::now());
+                    state.asked.insert(number, request);
+                    return None;
+                }
+                if let Some(sid) = request.sid {
+                    state.fetches.remove(&sid);
+                    state.done.push(sid);
+                    self.work.notify_one();
+                }
+                Answer::Messages(std::mem::take(&mut request.came), status)
+            }
+        };
+        self.finish(&mut state, request, Ok(answer));
+        None
+    }
+
+    /// The server refuses the use of a subject. False where nobody had asked for it.
+    pub(crate) fn refuse(&self, subject: &str, trouble: &Trouble) -> bool {
+        let mut state = self.state.lock();
+        let mut refused = Vec::new();
+        for taken in &mut state.pinged {
+            refused.extend(taken.extract_if(.., |request| request.subject() == subject));
+        }
+        let asked: Vec<u64> = state
+            .asked
+            .iter()
+            .filter(|(_, request)| request.subject() == subject)
+            .map(|(number, _)| *number)
+            .collect();
+        for number in asked {
+            refused.extend(state.asked.remove(&number));
+        }
+        let is_ours = !refused.is_empty();
+        for request in refused {
+            if request.is_append() {
+                state.has_come(&request);
+            }
+            self.finish(&mut state, request, Err(Lost::Refused(trouble.clone())));
+        }
+        is_ours
+    }
+
+    /// What was asked so long ago that no answer comes any more is given up.
+    pub(crate) fn expire(&self, limit: Duration) {
+        let mut state = self.state.lock();
+        let is_late = |request: &Request| request.sent.is_some_and(|sent| sent.elapsed() > limit);
+        let late: Vec<u64> =
+            state.asked.iter().filter(|(_, request)| is_late(request)).map(|(number, _)| *number).collect();
+        for number in late {
+            let Some(request) = state.asked.remove(&number) else { continue };
+            if request.is_append() {
+                state.has_come(&request);
+            }
+            if let Some(sid) = request.sid {
+                state.fetches.remove(&sid);
+                state.done.push(sid);
+            }
+            self.finish(&mut state, request, Err(Lost::Unanswered));
+        }
+        self.look_for_stream(&state);
+        drop(state);
+        self.work.notify_one();
+    }
+
+    pub(super) fn finish(
+        &self,
+        state: &mut MutexGuard<'_, State>,
+        request: Request,
+        answer: Result<Answer, Lost>,
+    ) {
+        state.load.take(request.size());
+        if state.load.is_empty() {
+            self.idle.notify_waiters();
+        }
+        request.finish(answer);
+    }
+
+    /// Whether the server owes a PONG.
+    pub(crate) fn awaits_pong(&self) -> bool {
+        !self.state.lock().pinged.is_empty()
+    }
+}
+
+impl State {
+    /// A message for a log is not on its way any more.
+    fn has_come(&mut self, request: &Request) {
+        self.appending = self.appending.saturating_sub(1);
+        self.appending_bytes = self.appending_bytes.saturating_sub(request.size());
+    }
+}
+
+/// Whether a message was not stored because its stream is gone: nobody took it, or another stream has the subject.
+fn is_gone(answer: &Message) -> bool {
+    const NOT_FOUND: &str = "\"err_code\":10059";
+    const ANOTHER: &str = "\"err_code\":10060";
+    let says = |text: &str| memchr::memmem::find(&answer.payload, text.as_bytes()).is_some();
+    answer.status() == Some(503) || says(NOT_FOUND) || says(ANOTHER)
+}
