@@ -87,6 +87,9 @@
 //!   soon as their connections bring it: within about one of their round trips. An ephemeral message that another server takes in this
 //!   time does not arrive, and where it was the topic's first one from its node nobody is told. Logged ones arrive: they are read.
 //! - Message ids are remembered by the stream. After a restart it knows those of the messages that it still holds.
+//! - Servers that others tell of are known by their addresses, which a certificate seldom names: with TLS, name all servers of a cluster in the
+//!   URL. A server that begins with TLS before it says what it is (`handshake_first`) is not understood.
+//! - What nodes tell each other comes in frames of up to 60 KiB: a `max_payload` below 64 KiB breaks connections.
 //!
 //! # Permissions
 //!
