@@ -30,6 +30,7 @@ pub(crate) use connect::refused;
 pub(crate) use control::{goodbye, heartbeat, parcel_head};
 pub(crate) use inner::Inner;
 pub use namespace::Namespace;
+pub(crate) use parking::Found;
 pub(crate) use registry::Place;
 pub use subscribe::SubscribeError;
 pub(crate) use subscribe::{Attachment, Begun};

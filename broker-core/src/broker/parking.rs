@@ -2,11 +2,11 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
+    ops::DerefMut,
     sync::Arc,
     time::Duration,
 };
 
-use parking_lot::Mutex;
 use rustc_hash::FxBuildHasher;
 use tokio::{sync::Notify, time::Instant};
 
@@ -18,6 +18,7 @@ use crate::{
         seat::{Leaving, Parked, Seat},
         secret::KeyHash,
     },
+    sync::Mutex,
 };
 
 /// So long a session that was given to another node is given to nobody else, unless that node says that it has it.
@@ -40,6 +41,14 @@ struct Lot {
     /// In the order in which they came, with the time at which they go.
     order: BTreeMap<u64, (ClientId, Instant)>,
     next: u64,
+    /// What each that follows the sessions has not heard yet.
+    followed: Vec<(u64, Vec<ClientId>)>,
+}
+
+/// Who follows the sessions that find a connection.
+pub(crate) struct Followed<'a> {
+    parking: &'a Parking,
+    number: u64,
 }
 
 struct Kept {
@@ -48,6 +57,15 @@ struct Kept {
     /// Another node was given it, and has not said yet that it has it: what it was told may be lost.
     lent: Option<(NodeId, Instant)>,
 }
+
+/// A session that a connection has taken.
+pub(crate) struct Found {
+    /// Messages to its client may have come where it was kept.
+    pub(crate) is_addressed: bool,
+}
+
+/// The session is there, and the connection cannot have it.
+pub(crate) struct NotTaken;
 
 /// What becomes of a wish for a session.
 enum Lending {
@@ -121,8 +139,17 @@ impl Parking {
             is_kept
         });
         if lot.parked.is_empty() {
-            *lot = Lot { next: lot.next, ..Lot::default() };
+            (lot.parked, lot.order) = Default::default();
         }
+    }
+
+    /// From now on it is noted which sessions find a connection.
+    pub(crate) fn follow(&self) -> Followed<'_> {
+        let mut lot = self.lot.lock();
+        let number = lot.next;
+        lot.next += 1;
+        lot.followed.push((number, Vec::new()));
+        Followed { parking: self, number }
     }
 
     /// Gives some sessions to another node, as many as take about so many bytes: it is given them until it is [settled](Self::settle).
@@ -158,7 +185,28 @@ impl Parking {
     }
 }
 
+impl Followed<'_> {
+    /// Which sessions have found a connection of this node since it was asked last.
+    pub(crate) fn take(&self) -> Vec<ClientId> {
+        let mut lot = self.parking.lot.lock();
+        let mine = lot.followed.iter_mut().find(|(number, _)| *number == self.number);
+        mine.map(|(_, found)| std::mem::take(found)).unwrap_or_default()
+    }
+}
+
+impl Drop for Followed<'_> {
+    fn drop(&mut self) {
+        self.parking.lot.lock().followed.retain(|(number, _)| *number != self.number);
+    }
+}
+
 impl Lot {
+    fn note_found(&mut self, client: ClientId) {
+        for (_, found) in &mut self.followed {
+            found.push(client);
+        }
+    }
+
     fn remove(&mut self, client: ClientId) -> Option<Parked> {
         let kept = self.parked.remove(&client)?;
         self.order.remove(&kept.number);
@@ -200,20 +248,53 @@ impl Inner {
 
     /// Gives a session of this node to a connection of this node that has its secret, once: one that was kept, or one whose connection is
     /// still there, which is closed then. One that another node was given only `at_last`, when no other node has it.
+    ///
+    /// The connection takes it under the lock: what is done to clients meets the session here or there, and never on its way. What the
+    /// connection does not take is kept, and is nobody else's to look for.
     pub(crate) fn claim(
         &self,
         client: ClientId,
         key: KeyHash,
         user: Option<&str>,
         at_last: bool,
-    ) -> Option<Parked> {
+        take: impl FnOnce(Parked) -> Result<(), Parked>,
+    ) -> Option<Result<Found, NotTaken>> {
         let mut lot = self.parking.lot.lock();
         let now = Instant::now();
-        match lot.get(client, key, user).map(|kept| kept.lent) {
+        let parked = match lot.get(client, key, user).map(|kept| kept.lent) {
             None => self.surrender(client, key, user),
             Some(Some((_, until))) if !at_last || now < until => None,
             Some(_) => lot.remove(client),
+        }?;
+        Some(self.hand(lot, parked, take))
+    }
+
+    /// The same for one that comes from another node.
+    pub(crate) fn give(
+        &self,
+        parked: Parked,
+        take: impl FnOnce(Parked) -> Result<(), Parked>,
+    ) -> Result<Found, NotTaken> {
+        self.hand(self.parking.lot.lock(), parked, take)
+    }
+
+    fn hand(
+        &self,
+        mut lot: impl DerefMut<Target = Lot>,
+        parked: Parked,
+        take: impl FnOnce(Parked) -> Result<(), Parked>,
+    ) -> Result<Found, NotTaken> {
+        let (client, is_addressed) = (parked.client, parked.is_addressed);
+        let Err(parked) = take(parked) else {
+            lot.note_found(client);
+            return Ok(Found { is_addressed });
+        };
+        let is_first = self.parking.insert(&mut lot, parked, None);
+        drop(lot);
+        if is_first {
+            self.clock.wake();
         }
+        Err(NotTaken)
     }
 
     /// Gives a session of this node to another one. It is kept until that node says that it has it, so that a lost answer loses no session: the

@@ -9,9 +9,6 @@ use std::{
     },
 };
 
-use dashmap::DashMap;
-use parking_lot::Mutex;
-use rustc_hash::FxBuildHasher;
 use smallvec::SmallVec;
 
 use crate::{
@@ -21,11 +18,12 @@ use crate::{
         ClientId, CloseReason,
         seat::{Leaving, Parked, Seat},
     },
+    sync::{Map, Mutex},
 };
 
 /// The connections of this node.
 pub(crate) struct Registry {
-    seats: DashMap<ClientId, Arc<Seat>, FxBuildHasher>,
+    seats: Map<ClientId, Arc<Seat>>,
     count: AtomicUsize,
     limit: usize,
     users: Users,
@@ -69,7 +67,7 @@ impl Full {
 impl Registry {
     pub(crate) fn new(limits: &Limits) -> Self {
         Self {
-            seats: DashMap::default(),
+            seats: Map::default(),
             count: AtomicUsize::new(0),
             limit: limits.connections,
             users: Users { seats: Mutex::default(), limit: limits.connections_per_user },
@@ -158,9 +156,9 @@ impl Place {
         self.seat = Some(seat);
     }
 
-    /// Counts the connection for its user, and makes it known by it.
+    /// Counts the connection for its user, once, and makes it known by it.
     pub(crate) fn admit(&mut self, user: Option<&Arc<str>>) -> Result<(), Full> {
-        let (Some(user), Some(seat)) = (user, &self.seat) else { return Ok(()) };
+        let (Some(user), Some(seat), None) = (user, &self.seat, &self.user) else { return Ok(()) };
         if !self.registry.users.add(user, seat) {
             return Err(Full { what: "of this user", limit: self.registry.users.limit });
         }

@@ -33,16 +33,19 @@ impl SessionState {
             self.reply(id, error.into()).await;
             return Ok(());
         }
-        let identity = match self.seat.identity() {
+        let mut identity = match self.seat.identity() {
             None => Some(self.authenticate(connect.token).await?),
             Some(_) => None,
         };
+        let is_new = identity.is_some();
         let taken_up = match &connect.session {
-            Some(secret) => self.take_up(secret, identity.as_ref()).await,
+            Some(secret) => self.take_up(secret, &mut identity).await,
             None => None,
         };
-        if let Some(identity) = identity {
-            self.admit(identity).await.map_err(|error| error.reason())?;
+        match identity {
+            Some(identity) => self.admit(identity).await.map_err(|error| error.reason())?,
+            None if is_new => self.welcome().await,
+            None => {}
         }
         self.has_connected = true;
         let limit = self.seat.broker.limits.subscriptions_per_connection;
@@ -105,13 +108,14 @@ impl SessionState {
         command: &SubscribeCommand,
     ) -> Result<Starting, CommandError> {
         let name = before.subject.text();
-        if !self.seat.is_waiting(&name) {
-            return Err(CommandError::new(ErrorCode::Revoked, "the server has ended this").field("topic"));
-        }
         let watches = command.presence;
         let asked = async {
             self.check_watching(&before.subject, watches).await?;
             let beginning = self.seat.begin(before.subject.clone(), before.by)?;
+            // What the server ends from now on it ends as one that is on its way; this was ended before.
+            if !self.seat.is_waiting(&name) {
+                return Err(CommandError::new(ErrorCode::Revoked, "the server has ended this").field("topic"));
+            }
             beginning.ask(before.subject, command.start).await
         };
         match asked.await {
@@ -166,30 +170,44 @@ impl SessionState {
     pub(super) async fn admit(&mut self, identity: Identity) -> Result<(), ConnectError> {
         self.place.admit(identity.user.as_ref())?;
         self.seat.admit(identity.into());
+        self.welcome().await;
+        Ok(())
+    }
+
+    /// The client has been admitted.
+    async fn welcome(&mut self) {
         self.handshake = None;
         if let Some(client) = self.seat.as_client() {
             self.seat.broker.hooks.run_connected(&client).await;
         }
-        Ok(())
     }
 
     /// Takes up the session that a secret belongs to, wherever it is, and says whether messages may have been addressed to its client there.
-    /// `identity` is who the client is, where it has not been admitted yet.
-    async fn take_up(&mut self, text: &str, identity: Option<&Identity>) -> Option<(Secret, bool)> {
+    /// `identity` is who the client is, where it has not been admitted yet: with a session it is.
+    async fn take_up(&mut self, text: &str, identity: &mut Option<Identity>) -> Option<(Secret, bool)> {
         let secret: Secret = text.parse().ok()?;
-        let user = match identity {
+        let user = match &identity {
             Some(identity) => identity.user.clone(),
             None => self.seat.user(),
         };
         let before = self.seat.as_client();
         let broker = self.seat.broker.clone();
-        let parked = broker.find_session(&secret, user).await?;
-        let was_addressed = parked.is_addressed;
-        if let Err(parked) = self.place.adopt(parked) {
-            // This connection has begun something of its own.
-            broker.keep(parked);
-            return None;
-        }
+        let Self { seat, place, .. } = self;
+        let take = |parked| {
+            if let Some(identity) = &*identity
+                && place.admit(identity.user.as_ref()).is_err()
+            {
+                // It waits until there is room for its client.
+                return Err(parked);
+            }
+            // Refused where this connection has begun something of its own.
+            place.adopt(parked)?;
+            if let Some(identity) = identity.take() {
+                seat.admit(identity.into());
+            }
+            Ok(())
+        };
+        let found = broker.find_session(&secret, user, take).await?;
         if let Some(before) = before {
             // It was let in under another name, and is known to the app by it.
             let reason = CloseKind::Resumed.into();
@@ -199,7 +217,7 @@ impl SessionState {
                 broker.hooks.run_connected(&client).await;
             }
         }
-        Some((Secret { node: broker.node, ..secret }, was_addressed))
+        Some((Secret { node: broker.node, ..secret }, found.is_addressed))
     }
 
     /// A secret with which the client can take the session up, where sessions are kept.

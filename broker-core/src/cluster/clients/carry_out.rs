@@ -27,6 +27,9 @@ const AT_ONCE: usize = 256;
 /// After so many clients other tasks get their turn.
 const SLICE: usize = 256;
 
+/// How often those are looked for at most who have found another connection meanwhile: a client that never stops changing it holds up nobody.
+const ROUNDS: usize = 8;
+
 /// What has become of an order at one client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Done {
@@ -59,19 +62,47 @@ impl Results {
 
 /// Carries an order out at the clients of this node that are meant, those included whose connection is lost and whose session
 /// waits for them.
-pub(super) async fn carry_out(broker: &Inner, selection: &Selection, order: Order) -> Bytes {
+pub(crate) async fn carry_out(broker: &Inner, selection: &Selection, order: Order) -> Bytes {
     if let Order::List { limit } = order {
         return list(broker, &selection.find(broker).await, limit).encode();
     }
     let mut results = Results::default();
+    let followed = broker.parking.follow();
     parked::carry_out(broker, selection, &order, &mut results);
-    let seats = selection.find(broker).await;
-    match &order {
+    at_seats(broker, selection.find(broker).await, &order, &mut results).await;
+    // Those that have lost their connection meanwhile.
+    parked::carry_out(broker, selection, &order, &mut results);
+    if is_for_sessions(&order) {
+        // Those that have found another one: it may not have been looked at.
+        for _ in 0..ROUNDS {
+            let seats = selection.among(broker, followed.take());
+            if seats.is_empty() {
+                break;
+            }
+            at_seats(broker, seats, &order, &mut results).await;
+            parked::carry_out(broker, selection, &order, &mut results);
+        }
+    }
+    results.tally().encode()
+}
+
+/// Whether an order is for clients wherever their sessions are. When they are taken up they are authorized anew; and who is told to come back
+/// is to find its session.
+pub(super) fn is_for_sessions(order: &Order) -> bool {
+    match order {
+        Order::List { .. } | Order::Reauthorize => false,
+        Order::Disconnect(reason) => Leaving::of(reason) == Leaving::Left,
+        _ => true,
+    }
+}
+
+async fn at_seats(broker: &Inner, seats: Vec<Arc<Seat>>, order: &Order, results: &mut Results) {
+    match order {
         Order::List { .. } => {}
-        Order::Subscribe(topic) => each(seats, &mut results, |seat| subscribe(seat, topic)).await,
+        Order::Subscribe(topic) => each(seats, results, |seat| subscribe(seat, topic)).await,
         Order::Unsubscribe(topic) => {
             broker.passed(topic).await;
-            each(seats, &mut results, |seat| std::future::ready(leave(&seat, topic).into())).await;
+            each(seats, results, |seat| std::future::ready(leave(&seat, topic).into())).await;
         }
         Order::Move { from, to } => {
             let (movers, others): (Vec<_>, Vec<_>) =
@@ -79,10 +110,10 @@ pub(super) async fn carry_out(broker: &Inner, selection: &Selection, order: Orde
             for seat in others {
                 results.note(seat.client(), Done::AsBefore);
             }
-            move_all(broker, movers, from, to, &mut results).await;
+            move_all(broker, movers, from, to, results).await;
         }
         Order::Disconnect(reason) => {
-            each(seats, &mut results, |seat| std::future::ready(close(&seat, reason))).await;
+            each(seats, results, |seat| std::future::ready(close(&seat, reason))).await;
         }
         Order::Revoke(pattern) => {
             // With all of them before anything is waited for: no policy that takes its time is in the way.
@@ -90,16 +121,13 @@ pub(super) async fn carry_out(broker: &Inner, selection: &Selection, order: Orde
                 results.note(seat.client(), (seat.revoke_within(pattern) > 0).into());
             }
             let beyond = |seat: Arc<Seat>| async move { (seat.revoke_beyond(pattern).await > 0).into() };
-            each(seats, &mut results, beyond).await;
+            each(seats, results, beyond).await;
         }
         Order::Reauthorize => {
             let again = |seat: Arc<Seat>| async move { (seat.reauthorize().await > 0).into() };
-            each(seats, &mut results, again).await;
+            each(seats, results, again).await;
         }
     }
-    // Those that have lost their connection meanwhile.
-    parked::carry_out(broker, selection, &order, &mut results);
-    results.tally().encode()
 }
 
 fn list(broker: &Inner, seats: &[Arc<Seat>], limit: u32) -> Listed {
@@ -152,11 +180,6 @@ async fn move_all(
 fn close(seat: &Seat, reason: &CloseReason) -> Done {
     seat.dismiss(reason.clone());
     Done::Changed
-}
-
-/// Whether who is disconnected like this may take its session up again.
-pub(super) fn may_come_back(reason: &CloseReason) -> bool {
-    Leaving::of(reason) == Leaving::Lost
 }
 
 /// Does something with each. One that has to wait does not hold up the others, up to a number.

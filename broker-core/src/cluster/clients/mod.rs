@@ -10,14 +10,17 @@ mod wire;
 use std::{fmt, sync::Arc, time::Duration};
 
 use bytes::Bytes;
+#[cfg(all(test, loom))]
+pub(crate) use carry_out::carry_out;
+#[cfg(all(test, loom))]
+pub(crate) use order::Order;
 pub use outcome::{MemberInfo, Members, Reached};
 pub(crate) use selection::{Condition, Selection};
 pub(crate) use wire::{put_selection, read_selection};
 
-use self::{
-    order::Order,
-    outcome::{Listed, Tally},
-};
+#[cfg(not(all(test, loom)))]
+use self::order::Order;
+use self::outcome::{Listed, Tally};
 use super::{Whom, questions};
 use crate::{
     broker::{Broker, Inner},

@@ -4,7 +4,7 @@ use crate::{session::CloseReason, topic::TopicPattern};
 
 /// What is to be done with clients. Topics and patterns go by one name: an exact pattern is a topic.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Order {
+pub(crate) enum Order {
     /// They are to be counted, and so many to be named.
     List {
         limit: u32,

@@ -1,7 +1,7 @@
 //! What becomes of sessions whose connection is lost and whose clients may come back: what the app has said to their clients they find.
 
 use super::{
-    carry_out::{Done, Results, may_come_back},
+    carry_out::{Done, Results, is_for_sessions},
     order::Order,
     selection::{Condition, Selection},
 };
@@ -25,11 +25,8 @@ impl Selection {
 
 /// Carries an order out at the sessions of this node that wait for their clients.
 pub(super) fn carry_out(broker: &Inner, selection: &Selection, order: &Order, results: &mut Results) {
-    // They are authorized anew when they are taken up; and who is told to come back is to find its session.
-    match order {
-        Order::List { .. } | Order::Reauthorize => return,
-        Order::Disconnect(reason) if may_come_back(reason) => return,
-        _ => {}
+    if !is_for_sessions(order) {
+        return;
     }
     let limit = broker.limits.subscriptions_per_connection;
     broker.parking.retain(|parked| {

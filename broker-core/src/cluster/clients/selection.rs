@@ -49,6 +49,14 @@ impl Selection {
         found
     }
 
+    /// Those of these clients that are meant, and connected to this node.
+    pub(super) fn among(&self, broker: &Inner, clients: Vec<ClientId>) -> Vec<Arc<Seat>> {
+        let mut found: Vec<_> =
+            clients.into_iter().filter_map(|client| broker.registry.seat(client)).collect();
+        found.retain(|seat| self.meets(seat));
+        found
+    }
+
     /// The condition that leaves the fewest.
     fn narrowest(&self) -> Option<&Condition> {
         let rank = |condition: &&Condition| match condition {
@@ -65,7 +73,10 @@ impl Selection {
             && self.conditions.iter().all(|condition| match condition {
                 Condition::Client(client) => seat.client() == *client,
                 Condition::User(user) => seat.user().as_ref() == Some(user),
-                Condition::Topic(topic) => seat.is_subscribed(topic.as_str()),
+                Condition::Topic(topic) => {
+                    // What it had on its last connection it has.
+                    seat.is_subscribed(topic.as_str()) || seat.is_waiting(topic.as_str())
+                }
                 Condition::Except(client) => seat.client() != *client,
             })
     }

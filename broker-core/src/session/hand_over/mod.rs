@@ -26,7 +26,7 @@ use super::{
 };
 use crate::{
     backend::NodeId,
-    broker::Inner,
+    broker::{Found, Inner},
     cluster::{Whom, parcels, questions},
 };
 
@@ -62,15 +62,16 @@ impl Inner {
         });
     }
 
-    /// Finds the session of a secret, here or on another node, and takes it from there.
+    /// Finds the session of a secret, here or on another node, and has the connection take it from there.
     pub(crate) async fn find_session(
         self: &Arc<Self>,
         secret: &Secret,
         user: Option<Arc<str>>,
-    ) -> Option<Parked> {
+        mut take: impl FnMut(Parked) -> Result<(), Parked>,
+    ) -> Option<Found> {
         let (client, key) = (secret.client, secret.hash());
-        if let Some(parked) = self.claim(client, key, user.as_deref(), false) {
-            return Some(parked);
+        if let Some(claimed) = self.claim(client, key, user.as_deref(), false, &mut take) {
+            return claimed.ok();
         }
         if !self.cluster.nodes().is_empty() {
             // Whatever becomes of the connection that asks: who gives a session away has it no longer.
@@ -83,10 +84,10 @@ impl Inner {
                 }
             });
             if let Some(parked) = given.await.ok()? {
-                return Some(parked);
+                return self.give(parked, take).ok();
             }
         }
-        self.claim(client, key, user.as_deref(), true)
+        self.claim(client, key, user.as_deref(), true, take)?.ok()
     }
 
     async fn ask_for_session(
