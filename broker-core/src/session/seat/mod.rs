@@ -19,6 +19,8 @@
 mod begin;
 mod by_server;
 mod events;
+#[cfg(all(test, loom))]
+mod loom_model;
 mod park;
 mod table;
 mod timing;
@@ -28,7 +30,6 @@ use std::sync::Arc;
 pub(crate) use begin::Starting;
 use bytes::Bytes;
 pub(crate) use park::Parked;
-use parking_lot::Mutex;
 use table::Table;
 pub(crate) use table::{Attendance, Away, By, Leaving, Subscription, Terms};
 use tokio::time::Instant;
@@ -42,6 +43,7 @@ use crate::{
     outbox::Outbox,
     policy::Identity,
     subscriber::SubscriptionId,
+    sync::Mutex,
 };
 
 /// The part of a session that others can reach.
