@@ -42,6 +42,9 @@ pub struct Limits {
     pub subscribes_per_second: NonZeroU32,
     /// History reads of one connection a second: 10.
     pub histories_per_second: NonZeroU32,
+    /// Commands of one connection that wait for their turn while one is being served: 64, and 64 KiB of them; then its socket is not read. Answers
+    /// of the client to the server's calls do not wait, as long as they are read. At 0 nothing is read meanwhile.
+    pub commands_ahead: usize,
     /// Publishes of one connection that wait for the backend: 64; then its socket is not read.
     pub publishes_in_flight: usize,
     /// Calls of one connection that the app serves at once: 64; then its socket is not read.
@@ -121,6 +124,7 @@ impl Default for Limits {
             commands_burst: nonzero(200),
             subscribes_per_second: nonzero(50),
             histories_per_second: nonzero(10),
+            commands_ahead: 64,
             publishes_in_flight: 64,
             calls_in_flight: 64,
             call_timeout: Duration::from_secs(30),

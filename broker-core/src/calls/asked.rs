@@ -33,6 +33,12 @@ impl Asked {
         true
     }
 
+    /// Whether the client's answer to a call is waited for.
+    pub(crate) fn is_open(&self, call: CallId) -> bool {
+        let open = self.0.lock();
+        open.calls.as_ref().is_some_and(|calls| calls.iter().any(|(id, _)| *id == call))
+    }
+
     /// Takes the client's answer. False when there is no such call, not any more or never.
     pub(crate) fn answer(
         &self,

@@ -7,8 +7,9 @@
 //! # Calls of a client
 //!
 //! A client's commands are served in its order, so the next command waits until a call's handler has answered. Only `ping` and answers of the client
-//! pass. A handler that takes longer than a moment should be [concurrent](CallConfig::concurrent); so should one that calls the same client
-//! back, because the client's answer may stand behind commands that wait for this very handler.
+//! pass: a handler, a hook or a policy may call the same client back. Transports read ahead as far as
+//! [`Limits::commands_ahead`](crate::Limits::commands_ahead) says, so that an answer which stands behind commands is found. A handler that takes
+//! longer than a moment should be [concurrent](CallConfig::concurrent) all the same.
 //!
 //! # Deadlines and the end of a connection
 //!

@@ -1,13 +1,11 @@
-//! What a client calls, and what it answers.
+//! What a client calls.
 
 use std::sync::Arc;
 
-use super::{
-    AnswerCommand, CallCommand, CloseReason, CommandError, ErrorCode, Reply, RequestId, serve::SessionState,
-};
+use super::{CallCommand, CommandError, ErrorCode, RequestId, aside::too_large, serve::SessionState};
 use crate::{
     Broker,
-    calls::{CallId, ClientCall, ClientError, Method},
+    calls::{ClientCall, Method},
     policy::Action,
     publish::Awaited,
     topic::TopicName,
@@ -49,38 +47,4 @@ impl SessionState {
         let broker = Broker::of(self.seat.broker.clone());
         Ok((method, ClientCall { broker, client, method: name, payload: command.payload }))
     }
-
-    /// Takes an answer of the client. One that nobody waits for, because it comes too late or answers nothing, is passed over; it
-    /// counts as a command.
-    pub(super) async fn answer(
-        &mut self,
-        id: Option<RequestId>,
-        command: AnswerCommand,
-    ) -> Result<(), CloseReason> {
-        let limit = self.seat.broker.limits.max_message;
-        let refused = match &command.result {
-            Ok(payload) if payload.len() > limit => Some(too_large(limit, payload.len())),
-            _ => None,
-        };
-        let result = match &refused {
-            Some(error) => Err(ClientError::new(error.code.as_str(), error.message.clone())),
-            None => command.result,
-        };
-        let call = command.call_id.parse::<CallId>();
-        let is_awaited = call.is_ok_and(|call| self.seat.asked.answer(self.seat.client(), call, result));
-        if !is_awaited {
-            self.room(super::serve::USUAL_REPLY).await;
-            if let Err(error) = self.budgets.take_command() {
-                return self.over_budget(id, error).await;
-            }
-        }
-        let reply = refused.map_or(Reply::Answered, Reply::from);
-        self.reply(id, reply).await;
-        Ok(())
-    }
-}
-
-fn too_large(limit: usize, value: usize) -> CommandError {
-    let error = CommandError::new(ErrorCode::TooLarge, "the payload is over the limit");
-    error.field("data").limit(limit as u64, value as u64)
 }

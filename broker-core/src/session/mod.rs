@@ -1,5 +1,6 @@
 //! One client's connection: its commands in order, its identity, its replies.
 
+mod aside;
 mod authorize;
 mod budgets;
 mod calling;
@@ -22,6 +23,7 @@ mod serve;
 mod subscriptions;
 mod visitor;
 
+pub use aside::Aside;
 pub use close::{CloseKind, CloseReason};
 pub use command::{
     AnswerCommand, CallCommand, Command, ConnectCommand, HistoryCommand, HistoryFrom, PresenceCommand,

@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use super::{
     ClientId, CloseKind, CloseReason, Command, CommandError, ErrorCode, Handshake, HistoryCommand, Reply,
     RequestId, SubscribeCommand, Subscribed,
+    aside::Aside,
     authorize::authorize,
     budgets::Budgets,
     pending::Pending,
@@ -90,6 +91,9 @@ impl Session {
 
     /// Serves one command, and enqueues its reply. Without an `id`, only an error is answered.
     ///
+    /// It waits for the policy, for hooks, for the backend, for a call that is being served to its end, and for room for the reply. What the app
+    /// does meanwhile may wait for an answer of this very client: see [`Aside`].
+    ///
     /// # Errors
     ///
     /// Why the connection has to be closed; pass it to [`close`](Self::close).
@@ -100,6 +104,7 @@ impl Session {
     pub async fn handle(&mut self, id: Option<RequestId>, command: Command) -> Result<(), CloseReason> {
         let Some(state) = &mut self.state else { return Err(CloseKind::Normal.into()) };
         state.stay().await?;
+        state.settle_owed();
         // Whoever has asked may keep this client's commands waiting, or draining.
         if let Command::Answer(answer) = command {
             return state.answer(id, answer).await;
@@ -135,6 +140,13 @@ impl Session {
             Command::Answer(_) => {}
         }
         Ok(())
+    }
+
+    /// What takes commands that need not wait while [`handle`](Self::handle) waits, for a transport that reads on meanwhile; `None` once
+    /// closed. As long as it is held, it keeps what the connection holds in memory.
+    #[must_use]
+    pub fn aside(&self) -> Option<Aside> {
+        self.state.as_ref().map(|state| Aside::new(state.seat.clone()))
     }
 
     /// Subscribes on behalf of a client that says by its request what it wants, as with a topic in the URL. Nothing is

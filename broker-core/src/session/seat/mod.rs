@@ -34,7 +34,7 @@ use table::Table;
 pub(crate) use table::{Attendance, Away, By, Leaving, Subscription, Terms};
 use tokio::time::Instant;
 
-use super::{ClientId, CloseReason, CommandError, ErrorCode, secret::KeyHash};
+use super::{ClientId, CloseReason, CommandError, ErrorCode, aside::Owed, secret::KeyHash};
 use crate::{
     broker::Inner,
     calls::Asked,
@@ -54,6 +54,8 @@ pub(crate) struct Seat {
     pub(crate) transport: &'static str,
     /// The calls of the server that wait for the client.
     pub(crate) asked: Asked,
+    /// What was served aside, and is to be counted.
+    pub(super) owed: Owed,
     held: Mutex<Held>,
 }
 
@@ -79,7 +81,8 @@ impl Seat {
     ) -> Arc<Self> {
         let held =
             Held { identity: None, key: None, resumed: false, dismissed: None, table: Table::default() };
-        Arc::new(Self { broker, outbox, shard, transport, asked: Asked::default(), held: Mutex::new(held) })
+        let (asked, owed) = (Asked::default(), Owed::default());
+        Arc::new(Self { broker, outbox, shard, transport, asked, owed, held: Mutex::new(held) })
     }
 
     /// The connection's public name.

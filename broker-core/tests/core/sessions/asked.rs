@@ -23,22 +23,22 @@ fn id(client: &mut TestClient) -> ClientId {
 }
 
 /// The name of the call that has just come.
-async fn asked(client: &mut TestClient) -> String {
+pub(super) async fn asked(client: &mut TestClient) -> String {
     let lines = client.read().await;
     let call = lines.iter().rev().find_map(|line| line.strip_prefix("call "));
     call.unwrap_or_else(|| panic!("no call: {lines:?}")).split(' ').next().unwrap().to_owned()
 }
 
-fn answer(call: &str, payload: impl Into<Payload>) -> Command {
+pub(super) fn answer(call: &str, payload: impl Into<Payload>) -> Command {
     Command::Answer(AnswerCommand::new(call, Ok(payload.into())))
 }
 
 /// Calls in a task of its own.
-fn calling(call: fanfare_core::calls::Call) -> JoinHandle<Result<Answers, CallError>> {
+pub(super) fn calling(call: fanfare_core::calls::Call) -> JoinHandle<Result<Answers, CallError>> {
     tokio::spawn(call.timeout(WITHIN).into_future())
 }
 
-async fn answers(call: JoinHandle<Result<Answers, CallError>>) -> Answers {
+pub(super) async fn answers(call: JoinHandle<Result<Answers, CallError>>) -> Answers {
     timeout(Duration::from_secs(60), call).await.unwrap().unwrap().unwrap()
 }
 
@@ -294,7 +294,7 @@ async fn a_handler_may_call_the_client_back_even_while_the_server_drains() {
 }
 
 /// A method that asks its caller for its name.
-fn callback(broker: BrokerBuilder, config: CallConfig) -> BrokerBuilder {
+pub(super) fn callback(broker: BrokerBuilder, config: CallConfig) -> BrokerBuilder {
     broker.on_call_with("greet", config, |call| async move {
         let name = call.broker.clients().client(call.client.id).call("name", "?").await.unwrap().one();
         Ok(format!("hello, {}", name.unwrap().as_str().unwrap()).into())

@@ -17,7 +17,7 @@ use tokio::sync::watch;
 use crate::support::{Handle, Node, Remote, idle};
 
 /// Wants to see a token, in the handshake or in the `connect` command.
-struct Tokens;
+pub(super) struct Tokens;
 
 #[async_trait]
 impl Policy for Tokens {

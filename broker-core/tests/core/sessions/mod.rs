@@ -1,5 +1,6 @@
 //! Sessions: who is let in, what is refused and how, what hooks see, what is counted.
 
+mod aside;
 mod asked;
 mod asked_nodes;
 mod calls;
