@@ -38,6 +38,7 @@ impl Seat {
         if self.is_subscribed(subject.as_str()) {
             return Ok(false);
         }
+        self.held.lock().check_hooks()?;
         let beginning = self.begin(subject.clone(), By::Server)?;
         let starting = beginning.start(subject, Start::Live, Grant::new()).await?;
         let outcome = starting.outcome();

@@ -1,9 +1,15 @@
 //! Hooks: what they see, what they may do, and that each runs once.
 
-use std::sync::{Arc, Mutex};
+use std::{
+    sync::{
+        Arc, Mutex, OnceLock,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use fanfare_core::{
-    BrokerBuilder,
+    Broker, BrokerBuilder,
     message::Payload,
     session::{CloseKind, Command, PublishCommand, Refusal},
     topic::TopicConfig,
@@ -206,4 +212,49 @@ async fn what_a_hook_makes_of_a_message_is_checked_as_well() {
     .await;
     let mut client = node.client().await;
     assert_eq!(client.publish("t", "x").await, ["1: error too_large data 11>10"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hook_that_subscribes_its_client_on_and_on_is_told_where_it_ends() {
+    const ROUNDS: usize = 3000;
+    /// So far hooks may be behind.
+    const BEHIND: usize = 1024;
+    let handle: Arc<OnceLock<Broker>> = Arc::default();
+    let (inside, heard, tasks) = (handle.clone(), Arc::new(AtomicUsize::new(0)), Arc::new(Mutex::new(0)));
+    let (hearing, counted) = (heard.clone(), tasks.clone());
+    let node = Node::start(|broker| {
+        broker.on_subscribed(">", move |client, topic| {
+            hearing.fetch_add(1, Ordering::Relaxed);
+            let (broker, counted) = (inside.get().unwrap().clone(), counted.clone());
+            async move {
+                if &*topic != "first" {
+                    return;
+                }
+                let (mut made, mut failed) = (0, 0);
+                for _ in 0..ROUNDS {
+                    let me = || broker.clients().client(client.id);
+                    let reached = me().subscribe("again").await.unwrap();
+                    (made, failed) = (made + reached.changed, failed + reached.failed);
+                    me().unsubscribe("again").await.unwrap();
+                    // The client reads what it is told.
+                    tokio::time::sleep(Duration::from_millis(1)).await;
+                }
+                assert_eq!((made, failed), (BEHIND, ROUNDS - BEHIND));
+                *counted.lock().unwrap() = tokio::runtime::Handle::current().metrics().num_alive_tasks();
+            }
+        })
+    })
+    .await;
+    handle.set(node.broker.clone()).unwrap();
+    let mut client = node.client().await;
+    client.subscribe("first").await;
+    assert!(client.over().await.is_none());
+    assert_eq!(heard.load(Ordering::Relaxed), 1 + BEHIND, "all that was made is heard of");
+    assert!((1..100).contains(&*tasks.lock().unwrap()), "no task waits for each");
+    // What is behind it is told, and there is room again.
+    let name = client.session().client().unwrap();
+    let reached = node.broker.clients().client(name).subscribe("again").await.unwrap();
+    assert_eq!((reached.changed, reached.failed), (1, 0));
+    idle().await;
+    assert_eq!(heard.load(Ordering::Relaxed), 2 + BEHIND);
 }
