@@ -307,7 +307,11 @@ impl Inner {
                 return Err(PublishError::Unsupported { field: "topics", reason });
             }
             if !is_logged && parts.message_id.is_some() {
-                let reason = "an ephemeral topic remembers no message_id: configure a history";
+                let reason = if is_address {
+                    "what is sent to an address is not kept, and no message_id remembered: publish without one"
+                } else {
+                    "an ephemeral topic remembers no message_id: configure a history"
+                };
                 return Err(PublishError::Unsupported { field: "message_id", reason });
             }
         }

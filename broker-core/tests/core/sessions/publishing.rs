@@ -1,6 +1,7 @@
 //! Publishing through a session: the window of what waits for the backend.
 
 use fanfare_core::{
+    publish::PublishError,
     session::{Command, PublishCommand},
     topic::TopicConfig,
 };
@@ -94,4 +95,32 @@ async fn a_report_counts_what_became_of_a_message() {
     assert_eq!(node.broker.stats().slow_consumers, 1);
     let nobody = report("nobody").await;
     assert_eq!((nobody.matched, nobody.position), (0, None));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_id_that_could_not_be_remembered_is_refused_by_its_name() {
+    let history = TopicConfig::new().history(10);
+    let node = Node::start(|broker| broker.default_topic(history).topic("now", TopicConfig::new())).await;
+    let mut client = node.client().await;
+    let me = format!("$client.{}", client.session().client().unwrap());
+    let publish = |topics: &[&str]| {
+        let topics = topics.iter().map(|topic| topic.to_string()).collect();
+        let mut publish = PublishCommand::to_topics(topics, "x");
+        publish.message_id = Some("m-1".to_owned());
+        Command::Publish(publish)
+    };
+    for (number, topics) in
+        [&["now"][..], &["$user.ann"], &[&me], &["now", "$user.ann"]].into_iter().enumerate()
+    {
+        let line = format!("{}: error bad_request message_id", number + 1);
+        assert_eq!(client.call(publish(topics)).await, [line], "{topics:?}");
+    }
+    assert_eq!(client.call(publish(&["logged"])).await, ["5: published #1"]);
+    for address in ["$all", "$user.ann", &me] {
+        let refused = node.broker.publish(address, "x").message_id("m-1").await;
+        assert!(
+            matches!(refused, Err(PublishError::Unsupported { field: "message_id", .. })),
+            "{address}: {refused:?}"
+        );
+    }
 }
