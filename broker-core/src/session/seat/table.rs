@@ -283,7 +283,10 @@ impl Held {
 
     /// Ends everything, and says what there was.
     pub(super) fn close(&mut self, seat: &Seat, how: Leaving) -> Vec<Away> {
-        let mut away = self.table.waiting().to_vec();
+        let waiting = self.table.waiting();
+        // It may be kept for minutes: with no room to spare.
+        let mut away = Vec::with_capacity(waiting.len() + self.table.len());
+        away.extend_from_slice(waiting);
         self.table.forestall(ErrorCode::Kicked, true, |_| true);
         self.table.is_closed = true;
         self.stop_clock(seat);
