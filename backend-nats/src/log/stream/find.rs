@@ -1,0 +1,162 @@
+//! Finds the stream: which there is, or which of several, or a new one.
+
+use std::sync::Arc;
+
+use fanfare_core::message::Epoch;
+use serde::Deserialize;
+use serde_json::json;
+
+use super::{Limits, Logs, Stream, identity};
+use crate::{
+    error::Trouble,
+    log::{
+        api::{Info, NAME_IN_USE, OVERLAPS, Refusal, STREAM_NOT_FOUND},
+        time,
+    },
+    settings::Streams,
+};
+
+/// How often it is tried again where others change streams at the same time.
+const TRIES: usize = 8;
+
+impl Logs {
+    /// The stream that holds the logs; looked for, and made, where it is not known.
+    pub(crate) async fn stream(&self) -> Result<Arc<Stream>, Trouble> {
+        if let Some(stream) = self.state.lock().stream.clone() {
+            return Ok(stream);
+        }
+        let _looking = self.looking.lock().await;
+        if let Some(stream) = self.state.lock().stream.clone() {
+            return Ok(stream);
+        }
+        for _ in 0..TRIES {
+            let needs = self.state.lock().needs;
+            let Some(stream) = self.look(needs).await? else { continue };
+            let stream = Arc::new(stream);
+            let mut state = self.state.lock();
+            if !stream.limits.hold(state.needs) && self.settings.logs.streams == Streams::Managed {
+                continue;
+            }
+            state.epochs.insert(stream.name.to_string(), stream.epoch);
+            state.stream = Some(stream.clone());
+            drop(state);
+            self.queue.set_stream(stream.name.clone());
+            return Ok(stream);
+        }
+        Err(Trouble::unavailable("the stream that holds the logs changes under our hands"))
+    }
+
+    /// Sees to it that what is published finds its stream, for ever.
+    pub(crate) async fn serve(&self) {
+        loop {
+            self.queue.until_it_lacks_a_stream().await;
+            if self.queue.was_refused() {
+                self.state.lock().stream = None;
+            }
+            let connection = self.queue.connection();
+            match self.stream().await {
+                Ok(stream) => self.queue.set_stream(stream.name.clone()),
+                Err(trouble) => self.queue.refuse_appends(&trouble, connection),
+            }
+        }
+    }
+
+    /// `None` where it is to be tried again.
+    async fn look(&self, needs: Limits) -> Result<Option<Stream>, Trouble> {
+        #[derive(Deserialize)]
+        struct Found {
+            #[serde(default)]
+            streams: Option<Vec<String>>,
+        }
+        let question = json!({ "subject": self.names.logs() });
+        let found: Found = self.api.ask("STREAM.NAMES", &question).await.map_err(off)?;
+        let found = found.streams.unwrap_or_default();
+        let name = match found.as_slice() {
+            [] => return self.create(needs).await,
+            [name] => name,
+            several => return self.choose(several).await,
+        };
+        // What is known before the question: the stream goes on while it is answered.
+        let reached = self.state.lock().reached.get(name).copied().unwrap_or_default();
+        let info: Info = match self.api.ask(&format!("STREAM.INFO.{name}"), &json!({})).await {
+            Ok(info) => info,
+            Err(refusal) if refusal.has_code(&[STREAM_NOT_FOUND]) => return Ok(None),
+            Err(refusal) => return Err(refusal.into_trouble()),
+        };
+        let reached = if self.is_another(&info) { 0 } else { reached };
+        self.check(info, needs, reached).await
+    }
+
+    /// Whether an operator has created a stream anew under the name of one that was known.
+    fn is_another(&self, info: &Info) -> bool {
+        let name = &info.config.name;
+        let state = &mut *self.state.lock();
+        let is_another = state.epochs.get(name).is_some_and(|held| {
+            *held != self.names.epoch(name).unwrap_or_else(|| identity(name, &info.created))
+        });
+        if is_another {
+            state.reached.remove(name);
+        }
+        is_another
+    }
+
+    /// Of streams that nodes have created at the same time the oldest stays: all nodes choose the same.
+    async fn choose(&self, names: &[String]) -> Result<Option<Stream>, Trouble> {
+        let is_managed = self.settings.logs.streams == Streams::Managed;
+        if !is_managed || names.iter().any(|name| self.names.epoch(name).is_none()) {
+            return Err(Trouble::configuration(format!(
+                "several streams take subjects of {}: one has to take them all",
+                self.names.logs()
+            )));
+        }
+        let mut found = Vec::new();
+        for name in names {
+            match self.api.ask::<Info>(&format!("STREAM.INFO.{name}"), &json!({})).await {
+                Ok(info) => found.push((time::parse(&info.created), info.created, name)),
+                Err(refusal) if refusal.is_gone() => return Ok(None),
+                Err(refusal) => return Err(refusal.into_trouble()),
+            }
+        }
+        found.sort_unstable();
+        for (_, _, name) in found.iter().skip(1) {
+            tracing::info!(target: "fanfare::nats", stream = name, "another node was quicker: its stream stays");
+            match self.api.ask::<serde_json::Value>(&format!("STREAM.DELETE.{name}"), &json!({})).await {
+                Ok(_) => {}
+                Err(refusal) if refusal.is_gone() => {}
+                Err(refusal) => return Err(refusal.into_trouble()),
+            }
+        }
+        Ok(None)
+    }
+
+    async fn create(&self, needs: Limits) -> Result<Option<Stream>, Trouble> {
+        let logs = &self.settings.logs;
+        if logs.streams == Streams::Checked {
+            return Err(Trouble::configuration(format!(
+                "there is no stream for {}: create one as the crate's documentation says, or let the backend create it",
+                self.names.logs()
+            )));
+        }
+        let config = self.config(needs, Epoch::random());
+        match self.api.ask::<Info>(&format!("STREAM.CREATE.{}", config.name), &config).await {
+            Ok(_) => {
+                tracing::info!(target: "fanfare::nats", stream = config.name, "created the stream that holds the logs");
+                // It is looked at again: another node may have created one at the same time, and servers let that pass.
+                Ok(None)
+            }
+            // Another node was quicker.
+            Err(refusal) if refusal.has_code(&[OVERLAPS, NAME_IN_USE]) => Ok(None),
+            Err(refusal) => Err(refusal.into_trouble()),
+        }
+    }
+}
+
+/// JetStream does not answer what streams there are.
+fn off(refusal: Refusal) -> Trouble {
+    match refusal {
+        Refusal::Nobody => Trouble::configuration(
+            "JetStream is off, and logged topics need it: enable `jetstream` in the server's configuration, with a store_dir",
+        ),
+        refusal => refusal.into_trouble(),
+    }
+}
