@@ -22,9 +22,27 @@ pub(crate) struct Parsed {
 
 /// Reads a URL. Errors never quote it: it may hold a password.
 pub(crate) fn parse(url: &str) -> Result<Parsed, BackendError> {
+    read(url).map_err(|error| unescaped(url).unwrap_or(error))
+}
+
+/// The error of a URL with an `@` behind what ends the hosts: its login holds what had to be escaped.
+fn unescaped(url: &str) -> Option<BackendError> {
+    let (_, rest) = url.split_once("://")?;
+    let end = rest.find(['/', '?', '#'])?;
+    rest[end..].contains('@').then(|| {
+        invalid(
+            "percent-encode what is special in the login (/ is %2F, ? is %3F, # is %23, @ is %40), and name servers as host1,host2",
+        )
+    })
+}
+
+fn read(url: &str) -> Result<Parsed, BackendError> {
     let (scheme, rest) =
         url.split_once("://").ok_or_else(|| invalid("a URL begins with a scheme: redis://"))?;
-    let rest = rest.split('#').next().unwrap_or_default();
+    let (rest, fragment) = rest.split_once('#').unwrap_or((rest, ""));
+    if !fragment.is_empty() {
+        return Err(invalid("the URL has a fragment, which means nothing to Redis: redis://host:6379/0"));
+    }
     let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
     let (kind, tls) = match scheme {
         "redis" | "valkey" => (Kind::Single, false),
@@ -48,7 +66,8 @@ pub(crate) fn parse(url: &str) -> Result<Parsed, BackendError> {
     let (user, hosts) = authority.rsplit_once('@').unwrap_or(("", authority));
     let mut credentials = credentials(user)?;
     let mut db = None;
-    for (name, value) in query.split('&').filter_map(|pair| pair.split_once('=')) {
+    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
         match name {
             "db" => db = Some(database(value)?),
             "user" => credentials.user = Some(decode(value)?),
@@ -175,6 +194,29 @@ mod tests {
         let parsed = parse("redis+unix:///run/redis.sock?db=2&user=ann&pass=x").unwrap();
         assert_eq!(parsed.topology, Topology::Single(Address::Unix("/run/redis.sock".into())));
         assert_eq!(parsed.db, 2);
+    }
+
+    #[test]
+    fn a_login_that_is_not_escaped_is_said() {
+        for url in [
+            "redis://u:hunter2/x@h",
+            "redis://u:hunter2?x@h",
+            "redis://u:hunter2#x@h",
+            "redis://u:22/x@h:6379",
+            "redis://u:22?x@h:6379",
+            "redis://u:22#x@h:6379",
+            "redis-cluster://u:22/x@h:1,i:2",
+        ] {
+            let error = parse(url).unwrap_err();
+            assert!(error.message().contains("percent-encode"), "{url}: {error}");
+            assert!(!format!("{error:?}").contains("hunter2"), "{url}");
+        }
+        let parsed = parse("redis+unix:///run/app@host.sock").unwrap();
+        assert_eq!(
+            parsed.topology,
+            Topology::Single(Address::Unix("/run/app@host.sock".into())),
+            "that is none"
+        );
     }
 
     #[test]
