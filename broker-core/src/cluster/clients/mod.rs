@@ -53,7 +53,7 @@ const MOST_LISTED: usize = 10_000;
 /// # Which clients
 ///
 /// Every condition narrows: `.user("ann").topic("chat.lobby")` are those connections of Ann's that are in the lobby. Meant are the clients that are connected
-/// when a node carries the order out. A client that connects meanwhile may be missed: to keep somebody out, let the
+/// when a node carries the order out. A client that connects meanwhile may be missed, but for one that takes up a session of that node: to keep somebody out, let the
 /// [policy](crate::policy::Policy) refuse first, and [`revoke`](Self::revoke) or [`disconnect`](Self::disconnect) then.
 ///
 /// # Answered n of m

@@ -123,6 +123,21 @@ async fn a_late_answer_is_ignored_and_nothing_is_left_behind() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_answers_twice_counts_once() {
+    let ([one, two, three], _hub) = nodes().await;
+    answers(&three, Duration::from_secs(1));
+    let mut asking = ask(&one, Whom::Others, "who?");
+    assert_eq!(asking.next().await.unwrap().0, two.id());
+    // Whichever number the question has: others are not open.
+    for number in 1..=16_u64 {
+        let again = [&number.to_be_bytes()[..], &[0], b"again"].concat();
+        one.inner().cluster.hear_answer(two.id(), again.into());
+    }
+    let rest = asking.all().await;
+    assert_eq!((counts(&rest), texts(&rest)), ((2, 2), vec![said("who?", &one, &three)]));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_question_that_is_dropped_is_forgotten() {
     let ([one, two], _hub) = nodes().await;
     answers(&two, Duration::from_secs(1));

@@ -159,6 +159,38 @@ async fn while_the_backend_is_down_everybody_else_goes_away_after_the_bound_and_
 }
 
 #[tokio::test(start_paused = true)]
+async fn whatever_a_node_says_it_is_there() {
+    let hub = MemoryHub::new();
+    let (one, two) = (Node::start(&hub).await, Node::start(&hub).await);
+    soon().await;
+    one.events();
+    // Its heartbeats are lost, and what else it says is not; a word to come is one as well.
+    two.line.is_old.store(true, std::sync::atomic::Ordering::SeqCst);
+    for _ in 0..10 {
+        seconds(3.0).await;
+        two.line.inject(None, &[1, 99]).await;
+    }
+    assert!(one.events().is_empty());
+    seconds(8.0).await;
+    assert_eq!(one.events(), [away(&two)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_has_stood_still_itself_listens_first() {
+    let hub = MemoryHub::new();
+    let (one, two) = (Node::start(&hub).await, Node::start(&hub).await);
+    soon().await;
+    one.events();
+    two.line.set_mute(true);
+    // As when the process was stopped: nothing ran, and the clock did.
+    tokio::time::advance(Duration::from_secs(60)).await;
+    soon().await;
+    assert!(one.events().is_empty(), "nobody can have been heard");
+    seconds(8.0).await;
+    assert_eq!(one.events(), [away(&two)]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_node_is_judged_by_the_heartbeat_that_it_has_itself() {
     let hub = MemoryHub::new();
     let one = Node::start(&hub).await;

@@ -1,10 +1,16 @@
 //! Content of any length, in order, once, or not at all.
 
+use bytes::BytesMut;
+
 use super::{
-    super::{MAX_PARCEL, NotSent, parcel::PART},
+    super::{
+        MAX_PARCEL, NotSent,
+        parcel::{MAX_HELD, PART, Part, parts},
+    },
     line::Fate,
     *,
 };
+use crate::broker::parcel_head;
 
 const KIND: u8 = 9;
 /// The frame that carries parts.
@@ -130,4 +136,19 @@ async fn parcels_of_an_unknown_kind_are_passed_over() {
     one.inner().cluster.post(None, KIND, "!".into()).unwrap();
     soon().await;
     assert_eq!(two.events(), ["!"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_never_becomes_whole_is_bounded_for_all_nodes_together() {
+    let one = Node::start(&MemoryHub::new()).await;
+    let content = Bytes::from(vec![7; MAX_PARCEL]);
+    for node in 1..=9 {
+        for index in 0..parts(content.len()) - 1 {
+            let mut frame = BytesMut::from(&parcel_head()[..]);
+            Part::of(true, KIND, 1, index, &content).put(&mut frame);
+            one.inner().control(NodeId::new(node), frame.freeze());
+        }
+    }
+    let held = one.inner().cluster.peers.lock().held();
+    assert!((MAX_HELD - MAX_PARCEL..=MAX_HELD).contains(&held), "{held}");
 }
