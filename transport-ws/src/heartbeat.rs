@@ -57,7 +57,7 @@ impl Heartbeat {
         }
     }
 
-    /// The connection is not read from here on.
+    /// The connection is not read from here on, or only as far as there is room.
     pub(crate) fn pause(&mut self, now: Tick) {
         self.paused.get_or_insert(now);
     }
@@ -66,7 +66,8 @@ impl Heartbeat {
     /// nothing; gives when that was.
     pub(crate) fn resume(&mut self, now: Tick) -> Option<Tick> {
         let start = self.paused.take()?;
-        self.heard = self.heard.put_off(start, now);
+        // A byte that came all the same is not put off for the time before it.
+        self.heard = self.heard.put_off(start.max(self.heard), now);
         if let Ping::Written(at) = self.ping {
             // A ping that was written while nothing was read starts its clock now.
             self.ping = Ping::Written(at.put_off(start.max(at), now));
@@ -156,6 +157,15 @@ mod tests {
         // Four of the ten seconds had passed.
         assert!(matches!(beat(&mut heartbeat, 1005), Beat::Wait(_)));
         assert_eq!(beat(&mut heartbeat, 1007), Beat::Dead);
+    }
+
+    #[test]
+    fn a_byte_that_comes_meanwhile_counts_from_the_end_of_the_pause() {
+        let mut heartbeat = pinged();
+        heartbeat.pause(at(30));
+        heartbeat.heard(at(90));
+        heartbeat.resume(at(100));
+        assert!(matches!(beat(&mut heartbeat, 101), Beat::Wait(due) if due > at(124) && due < at(127)));
     }
 
     #[test]

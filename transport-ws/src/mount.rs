@@ -19,6 +19,7 @@ pub(crate) struct Mount {
     pub(crate) decode: DecodeLimits,
     /// Bytes.
     pub(crate) max_message: u32,
+    pub(crate) commands_ahead: usize,
     pub(crate) ping_interval: Duration,
     pub(crate) wheel: Wheel,
 }
@@ -44,8 +45,9 @@ impl Mount {
             topics: limits.topics_per_publish,
             ..DecodeLimits::default()
         };
+        let commands_ahead = limits.commands_ahead;
         let max_message = config.longest_message(limits.max_message);
         let ping_interval = broker.ping_interval();
-        Self { broker, v1, plain, config, decode, max_message, ping_interval, wheel }
+        Self { broker, v1, plain, config, decode, max_message, commands_ahead, ping_interval, wheel }
     }
 }

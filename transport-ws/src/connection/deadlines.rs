@@ -94,7 +94,7 @@ impl Deadlines {
         }
     }
 
-    /// Nothing is read from here on.
+    /// Little or nothing is read from here on.
     pub(super) fn pause(&mut self) {
         self.heartbeat.pause(self.timer.coarse_now());
     }
@@ -103,7 +103,8 @@ impl Deadlines {
     pub(super) fn resume(&mut self) {
         let now = self.timer.coarse_now();
         if let Some(start) = self.heartbeat.resume(now) {
-            self.message = self.message.put_off(start, now);
+            // What came meanwhile counts until now.
+            self.message = self.message.put_off(start.max(self.message), now);
         }
         self.stale = true;
     }

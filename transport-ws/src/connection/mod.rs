@@ -1,9 +1,10 @@
 //! One client's connection, in a task of its own.
 //!
 //! The task reads what comes, has it served in turns, and writes what the socket did not take at once. While a turn waits, for
-//! a policy, a backend, or the client to read its replies, the socket is not read: that is the client's backpressure.
+//! a policy, a backend, or the client to read its replies, little more is read than what need not wait: that is the client's backpressure.
 //! An idle connection is this one small struct; buffers are the thread's, and all that is needed now and then is boxed.
 
+mod ahead;
 mod deadlines;
 mod ending;
 mod link;
@@ -19,12 +20,13 @@ use std::{
 use bytes::{Buf, Bytes, BytesMut};
 use fanfare_core::{
     outbox::Outbox,
-    session::{CloseKind, CloseReason, Session},
+    session::{Aside, CloseKind, CloseReason, Session},
 };
 use fanfare_http::TcpWire;
 use tokio::net::TcpStream;
 
 use self::{
+    ahead::Ahead,
     deadlines::Deadlines,
     link::{Direct, Link, Pulled},
     turn::Turn,
@@ -69,6 +71,8 @@ struct Side<L> {
     parser: Parser,
     /// What was read and not parsed yet.
     unread: BytesMut,
+    /// What was parsed while the turn before was being served.
+    ahead: Option<Box<Turn>>,
     deadlines: Deadlines,
     mode: Mode,
     mount: Arc<Mount>,
@@ -96,7 +100,8 @@ impl<L: Link> Connection<L> {
         let Client { session, outbox, mode, mount } = client;
         let parser = Parser::new(mount.max_message);
         let deadlines = Deadlines::new(mount.wheel.timer());
-        let side = Side { link, outbox, parser, unread: BytesMut::from(early), deadlines, mode, mount };
+        let unread = BytesMut::from(early);
+        let side = Side { link, outbox, parser, unread, ahead: None, deadlines, mode, mount };
         Self { session: Some(session), side }
     }
 
@@ -136,29 +141,46 @@ impl<L: Link> Connection<L> {
         }
     }
 
-    /// Serves a turn, writing meanwhile what it waits for the client to read.
-    async fn serve(&mut self, turn: Turn) -> Result<(), End> {
+    /// Serves a turn, writing meanwhile what it waits for the client to read, and reading what others may wait for.
+    async fn serve(&mut self, mut turn: Turn) -> Result<(), End> {
         let Self { session, side } = self;
         let Some(session) = session else { return Ok(()) };
         let outbox = side.outbox.clone();
-        let mut serving = pin!(turn.serve(session, &outbox));
-        let served = poll_fn(|cx| {
-            if let Poll::Ready(served) = serving.as_mut().poll(cx) {
-                side.link.flush(&side.outbox, cx);
-                return Poll::Ready(served);
-            }
-            side.deadlines.pause();
-            side.poll_rest(cx).map(Err)
-        });
-        let served = served.await;
+        // In the other modes there is no word that others could wait for.
+        let aside = session.aside().filter(|_| side.mode == Mode::V1);
+        let mut ahead = Ahead::default();
+        let mut served = Ok(());
+        while served.is_ok()
+            && let Some(item) = turn.items.pop_front()
+        {
+            let mut serving = pin!(item.serve(session, &outbox));
+            served = poll_fn(|cx| {
+                if let Poll::Ready(served) = serving.as_mut().poll(cx) {
+                    return Poll::Ready(served);
+                }
+                side.deadlines.pause();
+                if let Some(aside) = &aside {
+                    // What came together with it waits as well.
+                    ahead.add(std::mem::take(&mut turn), aside, &outbox);
+                    side.read_ahead(&mut ahead, aside, cx);
+                }
+                side.poll_rest(cx).map(Err)
+            })
+            .await;
+        }
+        poll_fn(|cx| Poll::Ready(side.link.flush(&side.outbox, cx))).await;
+        side.ahead = ahead.into_turn();
         side.deadlines.resume();
-        served
+        served.and_then(|()| turn.end.map_or(Ok(()), Err))
     }
 }
 
 impl<L: Link> Side<L> {
     /// Reads, until there is something to do.
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Turn> {
+        if let Some(turn) = self.ahead.take() {
+            return Poll::Ready(*turn);
+        }
         if !self.unread.is_empty() {
             let mut input = &mut self.unread[..];
             let turn = Turn::read(&mut self.parser, &self.mode, &self.mount.decode, &mut input);
@@ -189,6 +211,16 @@ impl<L: Link> Side<L> {
         })
     }
 
+    /// Reads what comes while a turn is being served, as long as there is room for what has to wait.
+    fn read_ahead(&mut self, ahead: &mut Ahead, aside: &Aside, cx: &mut Context<'_>) {
+        let commands = self.mount.commands_ahead;
+        while !ahead.is_full(commands)
+            && let Poll::Ready(read) = self.poll_read(cx)
+        {
+            ahead.add(read, aside, &self.outbox);
+        }
+    }
+
     fn heard(&mut self, turn: Turn) -> Turn {
         self.deadlines.heard(turn.has_message);
         turn
@@ -211,86 +243,4 @@ impl<L: Link> Side<L> {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::{io, time::Duration};
-
-    use fanfare_core::{Broker, policy::Open, session::Handshake};
-    use tokio::net::TcpListener;
-
-    use super::*;
-    use crate::Config;
-
-    /// A client that sends one ping after the other until it is closed.
-    struct Pings {
-        closed: bool,
-    }
-
-    impl Link for Pings {
-        fn poll_flush(&mut self, outbox: &Outbox, cx: &mut Context<'_>) -> Poll<CloseReason> {
-            loop {
-                match outbox.poll_pull(cx, 1024, &mut Vec::new()) {
-                    Poll::Ready(None) => {}
-                    Poll::Ready(Some(reason)) => {
-                        self.closed = true;
-                        return Poll::Ready(reason);
-                    }
-                    Poll::Pending => return Poll::Pending,
-                }
-            }
-        }
-
-        fn flush(&mut self, outbox: &Outbox, cx: &mut Context<'_>) {
-            let _ = self.poll_flush(outbox, cx);
-        }
-
-        fn poll_read(&mut self, _: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
-            if self.closed {
-                return Poll::Ready(Ok(0));
-            }
-            buf[..6].copy_from_slice(&[0x89, 0x80, 0, 0, 0, 0]);
-            Poll::Ready(Ok(6))
-        }
-
-        fn stalled_for(&self, _: &Outbox) -> Option<Duration> {
-            None
-        }
-
-        fn poll_end(&mut self, _: &mut Context<'_>) -> Poll<()> {
-            Poll::Ready(())
-        }
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_client_that_never_stops_sending_does_not_stop_the_clock() {
-        let broker = Broker::builder().policy(Open).start().await.unwrap();
-        let config = Config::new().idle_timeout(Duration::from_secs(5));
-        let mount = Arc::new(Mount::new(&broker).unwrap().configured(config));
-        let (session, outbox) = broker.connect(Handshake::new("ws"), &mount.v1).await.unwrap();
-        let client = Client { session, outbox, mode: Mode::V1, mount };
-        let mut connection = Connection::new(client, Pings { closed: false }, &[]);
-        let served = tokio::spawn(async move { connection.run().await });
-        for _ in 0..4 {
-            tokio::time::advance(Duration::from_secs(1)).await;
-            assert!(!served.is_finished());
-        }
-        for _ in 0..10 {
-            tokio::time::advance(Duration::from_secs(1)).await;
-        }
-        assert!(served.is_finished(), "nothing was asked for too long");
-    }
-
-    #[tokio::test]
-    async fn an_idle_connection_is_small() {
-        let broker = Broker::builder().policy(Open).start().await.unwrap();
-        let mount = Arc::new(Mount::new(&broker).unwrap());
-        let (session, outbox) = broker.connect(Handshake::new("ws"), &mount.v1).await.unwrap();
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-        let client = Client { session, outbox, mode: Mode::V1, mount };
-        let link = Direct::new(TcpWire::new(stream), &client.outbox);
-        let mut connection = Connection::new(client, link, &[]);
-        let task = async move { connection.run().await };
-        // tokio adds some 100 bytes of its own, and rounds up to a multiple of 128.
-        assert!(size_of_val(&task) <= 256, "{} bytes", size_of_val(&task));
-    }
-}
+mod tests;

@@ -1,6 +1,6 @@
 //! One turn: what was read, served.
 
-use std::future::poll_fn;
+use std::{collections::VecDeque, future::poll_fn};
 
 use bytes::{Bytes, BytesMut};
 use fanfare_core::{
@@ -30,16 +30,17 @@ pub(crate) enum Mode {
 /// What a turn has to do, in the client's order.
 #[derive(Debug, Default)]
 pub(super) struct Turn {
-    items: Vec<Item>,
+    pub(super) items: VecDeque<Item>,
     /// What ends the connection after that.
-    end: Option<End>,
+    pub(super) end: Option<End>,
     /// Whether there was any message, rather than pings and pongs.
     pub(super) has_message: bool,
 }
 
 #[derive(Debug)]
-enum Item {
-    Command(Option<RequestId>, Command),
+pub(super) enum Item {
+    /// A command, and the bytes of its message.
+    Command(Option<RequestId>, Command, usize),
     /// A message that is no command.
     Invalid(Option<RequestId>, CommandError),
     /// A frame to send.
@@ -90,7 +91,7 @@ impl Turn {
             Event::Text(text) => {
                 self.has_message = true;
                 match mode {
-                    Mode::V1 => self.command(limits.decode_text(&text)),
+                    Mode::V1 => self.command(limits.decode_text(&text), text.len()),
                     Mode::Plain(topic) => self.publish(topic, Payload::text(text)),
                     Mode::Echo => self.answer(Opcode::Text, text.as_bytes()),
                 }
@@ -98,7 +99,7 @@ impl Turn {
             Event::Binary(bytes) => {
                 self.has_message = true;
                 match mode {
-                    Mode::V1 => self.command(limits.decode_binary(&bytes)),
+                    Mode::V1 => self.command(limits.decode_binary(&bytes), bytes.len()),
                     Mode::Plain(topic) => self.publish(topic, Payload::binary(bytes.into_owned())),
                     Mode::Echo => self.answer(Opcode::Binary, &bytes),
                 }
@@ -106,44 +107,47 @@ impl Turn {
         }
     }
 
-    fn command(&mut self, decoded: Result<Decoded, DecodeError>) {
-        self.items.push(match decoded {
-            Ok(decoded) => Item::Command(decoded.id, decoded.command),
+    fn command(&mut self, decoded: Result<Decoded, DecodeError>, bytes: usize) {
+        self.items.push_back(match decoded {
+            Ok(decoded) => Item::Command(decoded.id, decoded.command, bytes),
             Err(refused) => Item::Invalid(refused.id, refused.error),
         });
     }
 
     fn publish(&mut self, topic: &str, payload: Payload) {
-        self.items.push(Item::Command(None, Command::Publish(PublishCommand::new(topic, payload))));
+        let bytes = payload.len();
+        self.items.push_back(Item::Command(
+            None,
+            Command::Publish(PublishCommand::new(topic, payload)),
+            bytes,
+        ));
     }
 
     fn answer(&mut self, opcode: Opcode, payload: &[u8]) {
         let mut frame = BytesMut::new();
         encode::frame(opcode, payload, &mut frame);
-        self.items.push(Item::Answer(frame.freeze()));
-    }
-
-    /// Serves all of it. Waits where the session does, and where the client does not read what it is answered.
-    ///
-    /// Dropped halfway, the rest is not served.
-    pub(super) async fn serve(self, session: &mut Session, outbox: &Outbox) -> Result<(), End> {
-        for item in self.items {
-            match item {
-                Item::Command(id, command) => session.handle(id, command).await.map_err(End::Because)?,
-                Item::Invalid(id, error) => session.reject(id, error).await.map_err(End::Because)?,
-                Item::Answer(frame) => {
-                    while !outbox.push_control(frame.clone()) {
-                        poll_fn(|cx| outbox.poll_room(cx, frame.len())).await;
-                    }
-                }
-            }
-        }
-        self.end.map_or(Ok(()), Err)
+        self.items.push_back(Item::Answer(frame.freeze()));
     }
 
     /// Whether there is nothing to do.
     pub(super) fn is_empty(&self) -> bool {
         self.items.is_empty() && self.end.is_none()
+    }
+}
+
+impl Item {
+    /// Serves it. Waits where the session does, and where the client does not read what it is answered.
+    pub(super) async fn serve(self, session: &mut Session, outbox: &Outbox) -> Result<(), End> {
+        match self {
+            Self::Command(id, command, _) => session.handle(id, command).await.map_err(End::Because),
+            Self::Invalid(id, error) => session.reject(id, error).await.map_err(End::Because),
+            Self::Answer(frame) => {
+                while !outbox.push_control(frame.clone()) {
+                    poll_fn(|cx| outbox.poll_room(cx, frame.len())).await;
+                }
+                Ok(())
+            }
+        }
     }
 }
 

@@ -1,17 +1,22 @@
 //! Calls over sockets, both ways.
 
-use std::{future::IntoFuture, time::Duration};
+use std::{
+    future::IntoFuture,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use fanfare_core::{
     Broker,
     calls::{CallConfig, CallError},
     message::Payload,
     policy::Open,
+    session::Refusal,
 };
 use fanfare_ws::Config;
-use futures_util::{SinkExt, future::join_all};
+use futures_util::{SinkExt, StreamExt, future::join_all};
 use serde_json::{Value, json};
-use tokio::io::AsyncReadExt;
+use tokio::{io::AsyncReadExt, time::timeout};
 use tokio_tungstenite::tungstenite::Message;
 
 use crate::{
@@ -177,24 +182,90 @@ async fn a_method_that_calls_its_caller_back_gets_the_answer() {
 }
 
 #[tokio::test]
-async fn an_answer_behind_a_command_that_waits_for_the_method_is_too_late_unless_the_method_is_concurrent() {
-    for (config, patience, expected) in [
-        (CallConfig::new(), Duration::from_millis(300), "NoAnswer"),
-        (CallConfig::new().concurrent(2), PATIENCE, "yes"),
-    ] {
-        let app = calling_back(config, patience).await;
+async fn an_answer_behind_commands_that_wait_for_the_method_gets_through_and_they_keep_their_order() {
+    for config in [CallConfig::new(), CallConfig::new().concurrent(2)] {
+        let app = calling_back(config, PATIENCE).await;
         let mut client = app.client().await;
-        client.send(r#"{"id":1,"call":{"method":"back"}}"#).await;
+        client.ask(r#"{"id":1,"subscribe":{"topic":"t"}}"#).await;
+        client.send(r#"{"id":2,"call":{"method":"back"}}"#).await;
         let asked = client.frame().await;
-        client.send(r#"{"id":2,"publish":{"topic":"t","data":1}}"#).await;
+        for id in 3..=12 {
+            client.send(&json!({"id": id, "publish": {"topic": "t", "data": id}}).to_string()).await;
+        }
         let answer = json!({"answer": {"call_id": asked["call"]["call_id"], "data": "yes"}});
         client.send(&answer.to_string()).await;
-        // Nobody waits for ever: both are answered, in whatever order.
-        let replies = [client.frame().await, client.frame().await];
-        let called = replies.iter().find(|reply| reply["id"] == 1).unwrap();
-        assert!(called["ok"]["data"].as_str().unwrap().contains(expected), "{called}");
-        assert!(replies.iter().any(|reply| reply["id"] == 2 && reply["error"].is_null()), "{replies:?}");
+        client.send(r#"{"id":13,"publish":{"topic":"t","data":13}}"#).await;
+        let (mut replies, mut heard) = (Vec::new(), Vec::new());
+        while replies.len() < 12 || heard.len() < 11 {
+            let frame = client.frame().await;
+            match frame["id"].as_u64() {
+                Some(2) => assert_eq!(frame["ok"]["data"], "yes", "{frame}"),
+                Some(_) => assert!(frame["error"].is_null(), "{frame}"),
+                None => heard.push(frame["data"].as_u64().unwrap()),
+            }
+            replies.extend(frame["id"].as_u64());
+        }
+        assert_eq!(heard, (3..=13).collect::<Vec<_>>(), "in the client's order, each once");
+        replies.retain(|id| *id != 2);
+        assert_eq!(replies, (3..=13).collect::<Vec<_>>());
     }
+}
+
+#[tokio::test]
+async fn a_ping_behind_a_command_that_waits_for_the_method_does_not_wait() {
+    let app = calling_back(CallConfig::new(), PATIENCE).await;
+    let mut client = app.client().await;
+    client.send(r#"{"id":1,"call":{"method":"back"}}"#).await;
+    let asked = client.frame().await;
+    client.send(r#"{"id":2,"publish":{"topic":"t","data":1}}"#).await;
+    assert_eq!(client.ask(r#"{"id":3,"ping":{}}"#).await, json!({"id": 3, "ok": {}}));
+    client.0.send(Message::Ping("here?".into())).await.unwrap();
+    let pong = timeout(PATIENCE, client.0.next()).await.unwrap().unwrap().unwrap();
+    assert_eq!(pong, Message::Pong("here?".into()));
+    let answer = json!({"answer": {"call_id": asked["call"]["call_id"], "data": "yes"}});
+    client.send(&answer.to_string()).await;
+    assert_eq!(client.frame().await["id"], 1);
+    assert_eq!(client.frame().await["id"], 2);
+}
+
+#[tokio::test]
+async fn a_hook_that_calls_the_publisher_back_gets_the_answer() {
+    let handle: Arc<OnceLock<Broker>> = Arc::default();
+    let inside = handle.clone();
+    let builder = Broker::builder().policy(Open).on_publish("t", move |publish| {
+        let broker = inside.get().unwrap().clone();
+        async move {
+            let sure = broker.clients().client(publish.client.id).call("sure", "?").timeout(PATIENCE);
+            match sure.await.map(|answers| answers.one()) {
+                Ok(Ok(_)) => Ok(publish),
+                other => Err(Refusal::forbidden(format!("{other:?}"))),
+            }
+        }
+    });
+    let app = app_with(builder, Config::new()).await;
+    handle.set(app.broker.clone()).unwrap();
+    let mut client = app.client().await;
+    client.send(r#"{"id":1,"publish":{"topic":"t","data":1}}"#).await;
+    let asked = client.frame().await;
+    let answer = json!({"id": 2, "answer": {"call_id": asked["call"]["call_id"], "data": "yes"}});
+    client.send(&answer.to_string()).await;
+    assert_eq!(client.frame().await, json!({"id": 2, "ok": {}}));
+    assert_eq!(client.frame().await, json!({"id": 1, "ok": {}}));
+}
+
+#[tokio::test]
+async fn what_is_sent_before_the_end_of_the_connection_is_served_although_it_waited() {
+    let app = calling_back(CallConfig::new(), PATIENCE).await;
+    let mut reader = app.client().await;
+    reader.ask(r#"{"id":1,"subscribe":{"topic":"t"}}"#).await;
+    let mut client = app.client().await;
+    client.send(r#"{"id":1,"call":{"method":"back"}}"#).await;
+    let asked = client.frame().await;
+    client.send(r#"{"id":2,"publish":{"topic":"t","data":"last words"}}"#).await;
+    let answer = json!({"answer": {"call_id": asked["call"]["call_id"], "data": "yes"}});
+    client.send(&answer.to_string()).await;
+    client.0.close(None).await.unwrap();
+    assert_eq!(reader.frame().await["data"], "last words");
 }
 
 #[tokio::test]
