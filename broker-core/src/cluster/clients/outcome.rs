@@ -40,7 +40,8 @@ pub struct Reached {
     pub clients: usize,
     /// For how many of them something is different now.
     pub changed: usize,
-    /// For how many of them it failed: they had no room for another subscription, or the backend did not answer.
+    /// For how many of them it failed: they had no room for another subscription, the backend did not answer, or hooks are more than 1,024 changes behind
+    /// what they are subscribed to.
     pub failed: usize,
     /// How many nodes have answered.
     pub answered: usize,
