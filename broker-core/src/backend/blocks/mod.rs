@@ -11,6 +11,7 @@
 //!
 //! - [`Trouble`]: what goes wrong, in words that say what to do, for all who have to be told. Clauses *start-errors*, *errors*.
 //! - [`Outage`]: how long to pause between attempts to connect, and how often to speak of them. Clause *reconnect*.
+//! - [`Reasons`] and [`Chain`]: what is told to whoever reads the logs, how often, and with all that lies behind it.
 //! - [`Silence`]: when a server that says nothing is to be asked, and when it is gone. Clause *state*.
 //! - [`Health`]: whether the backend works, told to the core and to who else wants to know. Clauses *start*, *state*, *shutdown*.
 //! - [`Load`] and [`Room`]: how much waits for the server, and how much may. Clause *down-fails*.
@@ -21,7 +22,7 @@
 //! What keeps a connection then looks like this:
 //!
 //! ```
-//! # use fanfare_core::backend::blocks::{Health, Outage, Trouble};
+//! # use fanfare_core::backend::blocks::{Chain, Health, Outage, Trouble};
 //! # struct Connection;
 //! # async fn connect() -> Result<Connection, Trouble> { Err(Trouble::unavailable("")) }
 //! # async fn serve(_: Connection) -> Trouble { Trouble::unavailable("") }
@@ -32,7 +33,7 @@
 //!         let failed = |trouble: &Trouble, speaks| {
 //!             health.failed(trouble);
 //!             if speaks {
-//!                 tracing::warn!(error = %trouble, "cannot connect");
+//!                 tracing::warn!(error = %Chain(trouble), "cannot connect");
 //!             }
 //!         };
 //!         let connection = outage.until_over(connect, failed).await;
@@ -41,7 +42,7 @@
 //!         // First the core knows, then those who wait hear that it failed.
 //!         health.failed(&trouble);
 //!         health.set(false);
-//!         tracing::warn!(error = %trouble, "the connection is lost");
+//!         tracing::warn!(error = %Chain(&trouble), "the connection is lost");
 //!     }
 //! }
 //! ```
@@ -53,6 +54,7 @@ mod inbox;
 mod interests;
 mod logs;
 mod outage;
+mod reasons;
 mod room;
 mod secret;
 mod silence;
@@ -65,6 +67,7 @@ pub use inbox::Inbox;
 pub use interests::Interests;
 pub use logs::Logs;
 pub use outage::Outage;
+pub use reasons::{Chain, Reasons};
 pub use room::{Load, Room};
 pub use secret::Secret;
 pub use silence::{Due, Silence};

@@ -5,7 +5,7 @@ use std::time::Duration;
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use tokio::time::{Instant, sleep};
 
-use super::Trouble;
+use super::{Reasons, Trouble};
 
 /// The first pause is at most this long; each further one at most twice as long as the one before.
 const FIRST: Duration = Duration::from_millis(50);
@@ -24,9 +24,6 @@ const BESIDE: Duration = Duration::from_millis(300);
 /// new connection is there sooner than an old one.
 const BESIDE_EACH_OTHER: usize = 6;
 
-/// How often an outage is spoken of.
-const SPEAK_EVERY: Duration = Duration::from_secs(10);
-
 /// One outage: from the loss of a connection until there is another.
 ///
 /// Pauses between attempts grow from 50 ms to 0.8 s, so that a node is back within a second after its server is, and to 5 s where
@@ -37,14 +34,21 @@ pub struct Outage {
     began: Instant,
     attempts: u32,
     is_lasting: bool,
-    spoken: Option<Instant>,
+    told: Reasons,
+    has_spoken: bool,
 }
 
 impl Outage {
     /// An outage that begins now.
     #[must_use]
     pub fn new() -> Self {
-        Self { began: Instant::now(), attempts: 0, is_lasting: false, spoken: None }
+        Self {
+            began: Instant::now(),
+            attempts: 0,
+            is_lasting: false,
+            told: Reasons::new(),
+            has_spoken: false,
+        }
     }
 
     /// Tries until an attempt succeeds, for ever. While one hangs others begin, up to six, and the first that succeeds counts. Each
@@ -97,13 +101,12 @@ impl Outage {
         bound.mul_f64(fastrand::f64()).max(Duration::from_millis(5))
     }
 
-    /// Notes a failed attempt. True when it is time to speak of it: the first time, then every 10 s.
+    /// Notes a failed attempt. True when it is time to speak of it: at once where the reason is a new one, then every 10 s (see
+    /// [`Reasons`]).
     pub fn failed(&mut self, trouble: &Trouble) -> bool {
         self.is_lasting = trouble.is_lasting();
-        let speaks = self.spoken.is_none_or(|at| at.elapsed() >= SPEAK_EVERY);
-        if speaks {
-            self.spoken = Some(Instant::now());
-        }
+        let speaks = self.told.is_news(trouble);
+        self.has_spoken |= speaks;
         speaks
     }
 
@@ -116,7 +119,7 @@ impl Outage {
     /// Whether it was spoken of, so that its end is worth a word, too.
     #[must_use]
     pub fn has_spoken(&self) -> bool {
-        self.spoken.is_some()
+        self.has_spoken
     }
 }
 
@@ -148,6 +151,8 @@ mod tests {
         let mut outage = Outage::new();
         assert!(outage.failed(&Trouble::configuration("wrong password")));
         assert!(!outage.failed(&Trouble::configuration("wrong password")), "said once");
+        assert!(outage.failed(&Trouble::unavailable("nobody answers")), "that is something else");
+        assert!(!outage.failed(&Trouble::configuration("wrong password")), "said already");
         let all: Duration = (0..100).map(|_| outage.pause()).sum();
         assert!(all > Duration::from_secs(60), "{all:?}");
     }
