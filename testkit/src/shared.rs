@@ -7,7 +7,7 @@ use bytes::Bytes;
 use fanfare_core::{
     backend::{
         Accepted, Backend, BackendError, Capabilities, HistoryQuery, Ingress, Interest, NodeId, Outgoing,
-        Page,
+        Page, Retention,
     },
     message::Position,
     topic::TopicName,
@@ -36,6 +36,10 @@ impl Backend for SharedBackend {
 
     async fn start(&self, ingress: Ingress) -> Result<(), BackendError> {
         self.0.start(ingress).await
+    }
+
+    async fn prepare(&self, logs: &[Retention]) -> Result<(), BackendError> {
+        self.0.prepare(logs).await
     }
 
     fn publish(&self, message: Outgoing) -> BoxFuture<'static, Result<Accepted, BackendError>> {

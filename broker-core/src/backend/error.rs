@@ -4,6 +4,8 @@ use std::borrow::Cow;
 
 use thiserror::Error;
 
+use crate::session::{CommandError, ErrorCode};
+
 /// A backend's failure: its kind, what was attempted, and what lies behind it.
 #[derive(Debug, Error)]
 #[error("{operation}: {message}")]
@@ -58,6 +60,28 @@ impl BackendError {
     }
 }
 
+/// What a client is told: what it can do about it, and nothing of what is behind it.
+impl From<&BackendError> for CommandError {
+    fn from(error: &BackendError) -> Self {
+        match error.kind {
+            BackendErrorKind::Unavailable => Self::new(ErrorCode::BackendUnavailable, "the backend is away"),
+            BackendErrorKind::OutcomeUnknown => {
+                Self::new(ErrorCode::Timeout, "the backend did not answer: it may be done or not")
+            }
+            BackendErrorKind::TooLarge => {
+                Self::new(ErrorCode::TooLarge, "the message is larger than the backend takes").field("data")
+            }
+            BackendErrorKind::Refused | BackendErrorKind::Configuration | BackendErrorKind::Corrupt => {
+                let message =
+                    "the backend refuses this, until somebody changes it: the server's log says why";
+                let mut refused = Self::new(ErrorCode::Internal, message);
+                refused.retry = false;
+                refused
+            }
+        }
+    }
+}
+
 /// The kind of a [`BackendError`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -68,6 +92,8 @@ pub enum BackendErrorKind {
     OutcomeUnknown,
     /// The backend refuses this, now and later.
     Refused,
+    /// A message is larger than the backend or its server takes: nothing was done.
+    TooLarge,
     /// The settings are wrong, or do not fit the server.
     Configuration,
     /// The log of the topic cannot be read or is not ours.

@@ -41,6 +41,18 @@ pub trait Backend: Send + Sync + Debug + 'static {
     /// What keeps the backend from working, in words that say what to do.
     async fn start(&self, ingress: Ingress) -> Result<(), BackendError>;
 
+    /// Is told what logs there will be, each time when it is [`Up`](BackendState::Up): whatever logged topics retain by this node's
+    /// configuration. So that what keeps logs from working is known before somebody needs one, and a server can be readied
+    /// for all of them at once. Other calls do not wait for it, and nothing hangs on it.
+    ///
+    /// # Errors
+    ///
+    /// What keeps logs from working, in words that say what to do: they are logged. Where a retry can help the core tries again.
+    async fn prepare(&self, logs: &[Retention]) -> Result<(), BackendError> {
+        let _ = logs;
+        Ok(())
+    }
+
     /// Hands over a message. Clauses *hand-over* to *idempotency*.
     fn publish(&self, message: Outgoing) -> BoxFuture<'static, Result<Accepted, BackendError>>;
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::Inner;
-use crate::backend::{BackendError, BackendErrorKind};
+use crate::backend::{BackendError, BackendErrorKind, blocks::Chain};
 
 impl Inner {
     /// Awaits a backend's answer, for as long as the limits allow.
@@ -12,7 +12,23 @@ impl Inner {
         operation: &'static str,
         call: impl Future<Output = Result<T, BackendError>>,
     ) -> Result<T, BackendError> {
-        within(self.limits.backend_timeout, operation, call).await
+        let called = within(self.limits.backend_timeout, operation, call).await;
+        called.inspect_err(|error| self.note_failure(error))
+    }
+
+    /// A call has failed: whoever runs the server hears why, and not only who called.
+    pub(crate) fn note_failure(&self, error: &BackendError) {
+        // While the backend is away that is the reason, and has been said.
+        if self.is_up() || !error.retry_can_help() {
+            self.complain(error);
+        }
+    }
+
+    /// Says why the backend fails: a new reason at once, each again once in a while.
+    pub(super) fn complain(&self, error: &BackendError) {
+        if self.reasons.lock().is_news(error) {
+            tracing::warn!(target: "fanfare::backend", error = %Chain(error), "the backend failed");
+        }
     }
 }
 

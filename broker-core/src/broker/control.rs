@@ -2,7 +2,7 @@
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
-use super::{Inner, interest::report, settle::Settled};
+use super::{Inner, settle::Settled};
 use crate::backend::NodeId;
 
 /// The first byte of each control frame: how what follows is written.
@@ -52,10 +52,7 @@ impl Inner {
     pub(super) async fn send_control(&self, to: Option<NodeId>, frame: Bytes) -> Settled {
         match self.call("control", self.backend.control(to, frame)).await {
             Ok(()) => Settled::Done,
-            Err(error) => {
-                report(&error);
-                Settled::NotYet
-            }
+            Err(_) => Settled::NotYet,
         }
     }
 

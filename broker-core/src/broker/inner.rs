@@ -25,7 +25,7 @@ use super::{
 };
 use crate::{
     Limits,
-    backend::{Backend, BackendState, Capabilities, NodeId},
+    backend::{Backend, BackendState, Capabilities, NodeId, blocks::Reasons},
     calls::CallId,
     cluster::Cluster,
     fanout::{Find, Inbox, Left, Shard, ShardContext},
@@ -73,6 +73,8 @@ pub(crate) struct Inner {
     pub(crate) attendance: OnceLock<Arc<dyn Attendance>>,
     pub(crate) subscriptions: Arc<AtomicUsize>,
     pub(crate) backend_state: watch::Sender<BackendState>,
+    /// Why the backend failed lately.
+    pub(super) reasons: Mutex<Reasons>,
     /// Acknowledgements of the backend that somebody waits for.
     pub(crate) awaited: Arc<AtomicUsize>,
     /// Publishes that the backend has not acknowledged.
@@ -144,6 +146,7 @@ impl Inner {
             attendance: OnceLock::new(),
             subscriptions: Arc::default(),
             backend_state: watch::Sender::new(BackendState::Down),
+            reasons: Mutex::default(),
             awaited: Arc::default(),
             in_flight: Arc::default(),
             draining: watch::Sender::new(false),

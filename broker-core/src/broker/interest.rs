@@ -101,7 +101,6 @@ impl Inner {
                 topic.sequencer().wanted = true;
             }
             Err(error) if !topic.is_logged() && error.retry_can_help() => {
-                report(&error);
                 {
                     let mut sequencer = topic.sequencer();
                     sequencer.wanted = true;
@@ -132,10 +131,8 @@ impl Inner {
             return Settled::Done;
         }
         match self.call("unsubscribe", unsubscribed).await {
-            Err(error) => {
-                report(&error);
-                if error.retry_can_help() { Settled::NotYet } else { Settled::Done }
-            }
+            Err(error) if error.retry_can_help() => Settled::NotYet,
+            Err(_) => Settled::Done,
             Ok(()) => Settled::Done,
         }
     }
@@ -151,7 +148,6 @@ impl Inner {
         match self.subscribe(&Interest::Pattern(pattern.clone())).await {
             Ok(_) => *told = Told::Wanted,
             Err(error) if error.retry_can_help() => {
-                report(&error);
                 *told = Told::Owed;
                 self.table.patterns.become_deaf(pattern);
                 self.settler.owe_later(Debt::Pattern(pattern.clone()), 1);
@@ -223,10 +219,7 @@ impl Inner {
             self.subscribe(&topic.interest()).await
         };
         match subscribed {
-            Err(error) => {
-                report(&error);
-                Settled::NotYet
-            }
+            Err(_) => Settled::NotYet,
             Ok(top) if topic.is_logged() => self.catch_up_with(topic, top).await,
             Ok(_) => {
                 self.tell_lost(topic, Whom::ByName);
@@ -243,10 +236,7 @@ impl Inner {
             if self.table.patterns.contains(pattern) {
                 *told = Told::Owed;
                 return match self.subscribe(&Interest::Pattern(pattern.clone())).await {
-                    Err(error) => {
-                        report(&error);
-                        Settled::NotYet
-                    }
+                    Err(_) => Settled::NotYet,
                     Ok(_) => {
                         *told = Told::Wanted;
                         self.table.patterns.hears(pattern);
@@ -322,8 +312,4 @@ impl Drop for Opened<'_> {
 pub(super) fn is_ready(topic: &TopicState) -> bool {
     let sequencer = topic.sequencer();
     sequencer.wanted && (!topic.is_logged() || sequencer.log().is_some())
-}
-
-pub(super) fn report(error: &BackendError) {
-    tracing::warn!(target: "fanfare::backend", error = error as &dyn std::error::Error, "the backend failed");
 }

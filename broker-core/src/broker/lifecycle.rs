@@ -5,7 +5,7 @@ use std::{sync::atomic::Ordering, time::Duration};
 use tokio::time::Instant;
 
 use super::{Inner, call::pause};
-use crate::backend::{BackendError, BackendErrorKind, BackendState, Ingress};
+use crate::backend::{BackendError, BackendErrorKind, BackendState, Ingress, blocks::Chain};
 
 /// How long a backend may take to end that nobody waits for, or that never started.
 const END_WITHIN: Duration = Duration::from_secs(5);
@@ -65,9 +65,9 @@ impl Inner {
                 match started {
                     // What was subscribed to meanwhile is wanted now.
                     Ok(()) => return inner.backend_state(BackendState::Up),
-                    Err(error) if error.retry_can_help() => super::interest::report(&error),
+                    Err(error) if error.retry_can_help() => inner.complain(&error),
                     Err(error) => {
-                        tracing::error!(target: "fanfare::backend", error = &error as &dyn std::error::Error, "the backend does not start");
+                        tracing::error!(target: "fanfare::backend", error = %Chain(&error), "the backend does not start");
                         return;
                     }
                 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use parking_lot::MutexGuard;
 use tokio::time::Instant;
 
-use super::{Inner, interest::report, settle::Debt, settle::Settled};
+use super::{Inner, settle::Debt, settle::Settled};
 use crate::{
     backend::{HistoryQuery, Incoming, Origin},
     fanout::{Cost, Event, Item, Reservation, Special, Whom, bits},
@@ -178,8 +178,7 @@ impl Inner {
                 // A log that was never written to may have no name of its own.
                 page.epoch != epoch && (page.last > 0 || held == Some(page.epoch))
             }
-            Err(error) => {
-                report(&error);
+            Err(_) => {
                 // Which log is the present one is still to be found out.
                 self.owe(Debt::Tail(topic.clone()));
                 true
@@ -284,10 +283,8 @@ impl Inner {
             let query = HistoryQuery::After { offset: last.offset, limit: self.limits.history_page_messages };
             let page = match self.read(topic, query).await {
                 Ok(page) => page,
-                Err(error) => {
-                    report(&error);
-                    return if error.retry_can_help() { Read::Later } else { Read::Never };
-                }
+                Err(error) if error.retry_can_help() => return Read::Later,
+                Err(_) => return Read::Never,
             };
             self.totals.backfills.add(1);
             if page.epoch != last.epoch {

@@ -31,6 +31,8 @@ pub(super) enum Debt {
     Pattern(TopicPattern),
     /// Other nodes have to hear what was not carried to them.
     Uncarried,
+    /// The backend has to hear what logs there are, and to say whether it can keep them.
+    Logs,
     /// Other nodes have to hear how this one is configured.
     Greeting,
     /// One other node has to hear it in full; whether it is to answer.
@@ -50,6 +52,7 @@ enum Key {
     Tail(TopicId),
     Pattern(TopicPattern),
     Uncarried,
+    Logs,
     Greeting,
     Introduction(NodeId, bool),
 }
@@ -79,6 +82,7 @@ impl Debt {
             Self::Tail(topic) => Key::Tail(topic.id()),
             Self::Pattern(pattern) => Key::Pattern(pattern.clone()),
             Self::Uncarried => Key::Uncarried,
+            Self::Logs => Key::Logs,
             Self::Greeting => Key::Greeting,
             Self::Introduction(node, wants_answer) => Key::Introduction(*node, *wants_answer),
         }
@@ -203,6 +207,7 @@ impl Inner {
                 self.owe(Debt::Topic(topic));
             }
         }
+        self.owe(Debt::Logs);
         self.owe(Debt::Uncarried);
         self.owe(Debt::Greeting);
     }
@@ -217,8 +222,21 @@ impl Inner {
             Debt::Tail(topic) => self.settle_tail(topic).await,
             Debt::Pattern(pattern) => self.settle_pattern(pattern).await,
             Debt::Uncarried => self.tell_uncarried().await,
+            Debt::Logs => self.prepare_logs().await,
             Debt::Greeting => self.greet().await,
             Debt::Introduction(node, wants_answer) => self.introduce(*node, *wants_answer).await,
+        }
+    }
+
+    /// Says what logs there are before anybody needs one: what keeps them from working is said now.
+    async fn prepare_logs(&self) -> Settled {
+        let logs = self.table.retentions();
+        if logs.is_empty() || self.capabilities.inline {
+            return Settled::Done;
+        }
+        match self.call("prepare", self.backend.prepare(&logs)).await {
+            Err(error) if error.retry_can_help() => Settled::NotYet,
+            _ => Settled::Done,
         }
     }
 }

@@ -10,7 +10,7 @@ use super::{
     receive::expire,
 };
 use crate::{
-    backend::{BackendError, BackendErrorKind, HistoryQuery},
+    backend::{BackendError, HistoryQuery},
     fanout::{Insert, Left, Op, Target},
     log::Begin,
     message::Gap,
@@ -73,12 +73,15 @@ impl From<SubscribeError> for CommandError {
                 error
             }
             SubscribeError::Draining => Self::new(ErrorCode::Draining, "the server is about to stop"),
-            SubscribeError::Backend(backend) => match backend.kind() {
-                BackendErrorKind::Unavailable | BackendErrorKind::OutcomeUnknown => {
-                    Self::new(ErrorCode::BackendUnavailable, "the backend is away")
+            SubscribeError::Backend(backend) => {
+                let mut refused = Self::from(&backend);
+                if backend.retry_can_help() {
+                    // To ask twice is the same as to ask once.
+                    refused.code = ErrorCode::BackendUnavailable;
+                    refused.message = "the backend is away".into();
                 }
-                _ => Self::new(ErrorCode::Internal, "the backend refused"),
-            },
+                refused
+            }
         }
     }
 }

@@ -156,8 +156,14 @@ impl Inner {
         let in_flight = Awaited::new(&self.in_flight);
         if outgoing.retention.is_some() {
             let accepted = within(limit, "publish", self.backend.publish(outgoing));
+            let broker = self.weak();
             let accepted = accepted.map(move |accepted| {
                 drop(in_flight);
+                if let Err(error) = &accepted
+                    && let Some(broker) = broker.upgrade()
+                {
+                    broker.note_failure(error);
+                }
                 accepted.map_err(PublishError::from)
             });
             return Ack::Waiting(accepted.boxed(), awaited);
@@ -169,9 +175,10 @@ impl Inner {
         let counted = awaited.clone();
         let carried = async move {
             let accepted = within(limit, "publish", accepted).await;
-            if accepted.is_err()
+            if let Err(error) = &accepted
                 && let Some(broker) = broker.upgrade()
             {
+                broker.note_failure(error);
                 broker.not_carried(topics);
             }
             drop((counted, in_flight));
@@ -370,7 +377,15 @@ impl Commit<'_> {
         let accepted = broker.backend.publish(outgoing).now_or_never().unwrap_or_else(|| {
             let message = "an inline backend has to answer at once";
             Err(BackendError::new(BackendErrorKind::Refused, "publish", message))
-        })?;
+        });
+        let accepted = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                drop(sequencer);
+                broker.note_failure(&error);
+                return Err(error.into());
+            }
+        };
         broker.totals.published.add(1);
         if let Some(message) = &accepted.stored {
             broker.sequence(topic, &mut sequencer, message.clone());

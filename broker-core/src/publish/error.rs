@@ -112,15 +112,53 @@ impl From<PublishError> for CommandError {
             }
             PublishError::Refused(refusal) => refusal.into(),
             PublishError::Draining => Self::new(ErrorCode::Draining, error.to_string()),
-            PublishError::NotStored(backend) => match backend.kind() {
-                BackendErrorKind::Unavailable => {
-                    Self::new(ErrorCode::BackendUnavailable, "the backend is away")
+            PublishError::NotStored(backend) => Self::from(&backend),
+            PublishError::NotCarried(ref backend) => {
+                let mut refused = Self::from(backend);
+                if backend.retry_can_help() {
+                    // Whoever is subscribed elsewhere is told of a gap: nobody has to find out.
+                    refused.code = ErrorCode::BackendUnavailable;
                 }
-                _ => Self::new(ErrorCode::Internal, "the backend refused the message"),
-            },
-            PublishError::NotCarried(_) => Self::new(ErrorCode::BackendUnavailable, error.to_string()),
+                refused.message = error.to_string().into();
+                refused
+            }
             PublishError::OutcomeUnknown(_) => {
                 Self::new(ErrorCode::Timeout, "the backend did not answer: the message may be stored or not")
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use BackendErrorKind::{Configuration, Corrupt, OutcomeUnknown, Refused, TooLarge, Unavailable};
+
+    use super::*;
+    use crate::broker::SubscribeError;
+
+    fn failed(kind: BackendErrorKind) -> BackendError {
+        BackendError::new(kind, "publish", "10.0.0.1 has no stream orders").caused_by("an inner secret")
+    }
+
+    #[test]
+    fn a_client_is_told_what_it_can_do_and_nothing_of_what_is_behind_it() {
+        for (kind, stored, carried, read, retry) in [
+            (Unavailable, "backend_unavailable", "backend_unavailable", "backend_unavailable", true),
+            (OutcomeUnknown, "timeout", "backend_unavailable", "backend_unavailable", true),
+            (Refused, "internal", "internal", "internal", false),
+            (Configuration, "internal", "internal", "internal", false),
+            (Corrupt, "internal", "internal", "internal", false),
+            (TooLarge, "too_large", "too_large", "too_large", false),
+        ] {
+            let told: [(CommandError, &str); 3] = [
+                (PublishError::from(failed(kind)).into(), stored),
+                (PublishError::NotCarried(failed(kind)).into(), carried),
+                (SubscribeError::from(failed(kind)).into(), read),
+            ];
+            for (error, code) in told {
+                assert_eq!((error.code.as_str(), error.retry), (code, retry), "{kind:?}: {error}");
+                let shown = format!("{error:?}");
+                assert!(!shown.contains("10.0.0.1") && !shown.contains("secret"), "{shown}");
             }
         }
     }

@@ -21,7 +21,10 @@ pub(crate) use index::PatternIndex;
 pub(crate) use sequencer::{Sequencer, Tail};
 pub(crate) use state::{TopicId, TopicState};
 
-use crate::topic::{PatternTrie, TopicConfig, TopicName, TopicPattern};
+use crate::{
+    backend::Retention,
+    topic::{PatternTrie, TopicConfig, TopicName, TopicPattern},
+};
 
 /// How many topics there are before the first search for idle ones.
 const FIRST_SWEEP: usize = 1024;
@@ -79,6 +82,15 @@ impl Table {
     pub(crate) fn keeps_presence(&self) -> bool {
         let mut configs = self.configs.iter().map(|(_, config)| config).chain([&self.default]);
         configs.any(|config| config.presence_config().is_some())
+    }
+
+    /// What logged topics retain, by this node's configuration: each kind once.
+    pub(crate) fn retentions(&self) -> Vec<Retention> {
+        let mut retentions = Vec::new();
+        for config in self.configs.iter().map(|(_, config)| config).chain([&self.default]) {
+            retentions.extend(Retention::of(config).filter(|retention| !retentions.contains(retention)));
+        }
+        retentions
     }
 
     /// How this node is configured, to compare it with others.

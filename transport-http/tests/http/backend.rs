@@ -70,7 +70,10 @@ async fn what_the_backend_does_is_told_exactly() {
         (BackendErrorKind::Unavailable, 503, "backend_unavailable", true),
         // It may have been.
         (BackendErrorKind::OutcomeUnknown, 504, "timeout", true),
-        (BackendErrorKind::Refused, 500, "internal", true),
+        // It is not, and will not be.
+        (BackendErrorKind::Refused, 500, "internal", false),
+        (BackendErrorKind::Configuration, 500, "internal", false),
+        (BackendErrorKind::TooLarge, 413, "too_large", false),
     ] {
         *backend.0.lock().unwrap() = Some(kind);
         let refused = post("topic=log").text("x").to(&app).await;

@@ -48,6 +48,12 @@ impl Trouble {
         Self::new(BackendErrorKind::Refused, message)
     }
 
+    /// [`BackendErrorKind::TooLarge`]: nothing was done, and somebody has to allow more, or send less.
+    #[must_use]
+    pub fn too_large(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(BackendErrorKind::TooLarge, message)
+    }
+
     /// The same with the error that lies behind it.
     #[must_use]
     pub fn caused_by(self, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
@@ -96,5 +102,6 @@ mod tests {
         assert_eq!((trouble.to_string().as_str(), trouble.is_lasting()), ("is it running?", false));
         assert!(!Trouble::outcome_unknown("").is_lasting());
         assert!(Trouble::configuration("").is_lasting() && Trouble::refused("").is_lasting());
+        assert!(Trouble::too_large("").is_lasting());
     }
 }
