@@ -168,7 +168,11 @@ impl<L: Link> Connection<L> {
             })
             .await;
         }
-        poll_fn(|cx| Poll::Ready(side.link.flush(&side.outbox, cx))).await;
+        poll_fn(|cx| {
+            side.link.flush(&side.outbox, cx);
+            Poll::Ready(())
+        })
+        .await;
         side.ahead = ahead.into_turn();
         side.deadlines.resume();
         served.and_then(|()| turn.end.map_or(Ok(()), Err))
