@@ -33,8 +33,8 @@ pub(super) struct Frontier {
     keep: Keep,
     /// The last entry.
     last: Entry,
-    /// The first entry, and how many there are.
-    first: Entry,
+    /// An offset, and how many entries there are from it on.
+    from: u64,
     count: u64,
 }
 
@@ -43,8 +43,8 @@ struct Part {
     entries: Vec<Entry>,
     /// The offset that stands before the first of them.
     before: u64,
-    /// Whether more come after them.
-    more: bool,
+    /// How many come after them.
+    pending: u64,
 }
 
 /// How soon a server is asked again that did not have all yet.
@@ -57,14 +57,16 @@ impl Logs {
         loop {
             let stream = self.stream().await?;
             let read = async {
-                match query {
+                let page = match query {
                     HistoryQuery::After { offset, limit } => self.after(&stream, topic, offset, limit).await,
                     HistoryQuery::Before { offset, limit } => {
                         self.before(&stream, topic, offset, limit).await
                     }
                     HistoryQuery::Latest => self.latest(&stream, topic).await,
                     _ => Err(Refusal::Trouble(Trouble::refused("a query of a kind that is not known"))),
-                }
+                }?;
+                // Asked afterwards: then all of it was read of this one.
+                if self.is_same(&stream).await? { Ok(page) } else { Err(Refusal::Nobody) }
             };
             match read.await {
                 Ok(page) => return Ok(page),
@@ -82,27 +84,51 @@ impl Logs {
         offset: u64,
         limit: usize,
     ) -> Result<Page, Refusal> {
-        let Some(log) = self.frontier(stream, topic).await? else { return Ok(nothing(stream)) };
-        if log.count <= SMALL {
-            let all =
-                Part { entries: self.read(&log, 1, usize::MAX).await?.0, before: log.floor(), more: false };
-            return Ok(log.page(&all, log.excess(), offset, limit));
+        for _ in 0..TRIES {
+            let from = offset.saturating_add(1);
+            let Some((log, entries)) = self.frontier(stream, topic, from, limit).await? else {
+                return Ok(nothing(stream));
+            };
+            if entries.is_empty() && log.count == 0 && log.last.offset <= offset {
+                // Where there is nothing, nothing is missing.
+                let part = Part { entries, before: offset, pending: 0 };
+                return Ok(log.page(&part, offset, limit));
+            }
+            let part = self.part_after(&log, entries, offset, limit).await?;
+            let part = self.whole(&log, part).await?;
+            // All of it may have been dropped meanwhile: then what is there now is read.
+            if part.pending == 0 || !part.entries.is_empty() {
+                return Ok(log.page(&part, offset, limit));
+            }
         }
-        // Of a long log only what is asked for is read.
-        let from = offset.saturating_add(1);
-        let Entries { entries, pending } = self.entries(&stream.name, &log.subject, from, limit).await?;
-        let is_retained =
-            entries.first().is_none_or(|entry| log.retains(entry, entries.len() as u64 + pending));
-        if is_retained {
-            // What comes first is dropped first: where the log reaches back to the offset, nothing after it is missing.
-            let before = if offset >= log.first.offset { offset } else { log.floor() };
-            let part = Part { entries, before, more: pending > 0 };
-            return Ok(log.page(&part, 0, offset, limit));
+        Err(Refusal::Trouble(Trouble::unavailable(
+            "the log is dropped faster than it is read: it retains too little",
+        )))
+    }
+
+    /// What is retained after an offset: all of it is where the first entry there is.
+    async fn part_after(
+        &self,
+        log: &Frontier,
+        mut entries: Vec<Entry>,
+        offset: u64,
+        limit: usize,
+    ) -> Result<Part, Refusal> {
+        let read = entries.len() as u64;
+        let pending = log.count.saturating_sub(read);
+        if entries.first().is_none_or(|entry| log.retains(entry, log.count)) {
+            return Ok(Part { entries, before: offset, pending });
         }
-        let (start, before) = self.seek(&log, |entry, count| log.retains(entry, count)).await?;
-        let (entries, more) = self.read(&log, start, limit).await?;
-        let before = before.map_or(log.floor(), |(entry, _)| entry.stands_for());
-        Ok(log.page(&Part { entries, before, more }, 0, offset, limit))
+        if log.count > SMALL {
+            let (start, before) = self.seek(log, |entry, count| log.retains(entry, count)).await?;
+            let (entries, pending) = self.read(log, start, limit).await?;
+            let before = before.map_or(offset, |(entry, _)| entry.stands_for());
+            return Ok(Part { entries, before, pending });
+        }
+        if let Some(next) = entries.last().filter(|_| pending > 0).map(|last| last.offset + 1) {
+            entries.extend(self.read(log, next, usize::MAX).await?.0);
+        }
+        Ok(Part { entries, before: offset, pending: 0 })
     }
 
     async fn before(
@@ -112,11 +138,11 @@ impl Logs {
         offset: Option<u64>,
         limit: usize,
     ) -> Result<Page, Refusal> {
-        let Some(log) = self.frontier(stream, topic).await? else { return Ok(nothing(stream)) };
+        let Some((log, _)) = self.frontier(stream, topic, 1, 1).await? else { return Ok(nothing(stream)) };
         if log.count <= SMALL {
-            let all =
-                Part { entries: self.read(&log, 1, usize::MAX).await?.0, before: log.floor(), more: false };
-            return Ok(log.end_of(&all, log.excess(), offset, limit, false));
+            let (entries, pending) = self.read(&log, 1, usize::MAX).await?;
+            let all = self.whole(&log, Part { entries, before: 0, pending }).await?;
+            return Ok(log.end_of(&all, offset, limit, false));
         }
         let behind = match offset {
             Some(offset) => {
@@ -129,29 +155,50 @@ impl Logs {
         let wanted = behind.saturating_add(limit as u64);
         let (start, before) =
             self.seek(&log, |entry, count| count <= wanted && log.retains(entry, count)).await?;
-        let (entries, _) = self.read(&log, start, limit).await?;
+        let (entries, pending) = self.read(&log, start, limit).await?;
         let more = before.as_ref().is_some_and(|(entry, count)| log.retains(entry, *count));
-        let before = before.map_or(log.floor(), |(entry, _)| entry.stands_for());
-        Ok(log.end_of(&Part { entries, before, more: false }, 0, offset, limit, more))
+        let before = before.map_or(0, |(entry, _)| entry.stands_for());
+        let part = self.whole(&log, Part { entries, before, pending }).await?;
+        Ok(log.end_of(&part, offset, limit, more))
     }
 
+    /// What was dropped while a part was read is given up: what follows the first entry that there is afterwards was there all the time.
+    async fn whole(&self, log: &Frontier, mut part: Part) -> Result<Part, Refusal> {
+        let first = self.first(&log.stream.name, log.stream.is_replicated(), &log.subject).await?;
+        let (offset, floor) = match first {
+            Some(first) => (first.offset, floor(&first)),
+            None => (u64::MAX, log.end_with(&part)),
+        };
+        part.entries.retain(|entry| entry.offset >= offset);
+        part.before = part.before.max(floor);
+        Ok(part)
+    }
+
+    /// What is known of a log, with the first entries from an offset on. `None` where it has none at all.
     pub(super) async fn frontier(
         &self,
         stream: &Arc<Stream>,
         topic: &TopicName,
-    ) -> Result<Option<Frontier>, Refusal> {
+        from: u64,
+        limit: usize,
+    ) -> Result<Option<(Frontier, Vec<Entry>)>, Refusal> {
         let subject = self.names.log(topic);
         let last = self.last(&stream.name, stream.is_replicated(), &subject);
-        let first = self.entries(&stream.name, &subject, 1, 1);
-        let (last, first) = futures_util::future::try_join(last, first).await?;
+        let some = self.entries(&stream.name, &subject, from, limit);
+        let (last, some) = futures_util::future::try_join(last, some).await?;
         let Some(last) = last else { return Ok(None) };
-        let Entries { mut entries, pending } = first;
-        let (first, count) = match entries.pop() {
-            Some(first) => (first, pending + 1),
-            None => (last.clone(), 1),
-        };
+        let Entries { mut entries, mut pending } = some;
         let keep = last.record().map_or(Keep::EVERYTHING, |record| record.keep);
-        Ok(Some(Frontier { stream: stream.clone(), subject, keep, last, first, count }))
+        let mut log = Frontier { stream: stream.clone(), subject, keep, last, from, count: 0 };
+        let next = entries.last().map_or(from, |entry| entry.offset.saturating_add(1));
+        if pending == 0 && entries.len() < limit && next <= log.last.offset {
+            // They were asked at once: the last one came in between, or who was asked does not have it yet.
+            let more;
+            (more, pending) = self.read(&log, next, limit - entries.len()).await?;
+            entries.extend(more);
+        }
+        log.count = entries.len() as u64 + pending;
+        Ok(Some((log, entries)))
     }
 
     /// The last entries of a log, so many at most.
@@ -163,8 +210,8 @@ impl Logs {
         Ok(self.read(log, start, usize::MAX).await?.0)
     }
 
-    /// So many entries from an offset on, over several answers where one does not hold them; and whether there are more.
-    async fn read(&self, log: &Frontier, from: u64, limit: usize) -> Result<(Vec<Entry>, bool), Refusal> {
+    /// So many entries from an offset on, over several answers where one does not hold them; and how many come after them.
+    async fn read(&self, log: &Frontier, from: u64, limit: usize) -> Result<(Vec<Entry>, u64), Refusal> {
         let (mut all, mut from, mut tries) = (Vec::new(), from, 0);
         loop {
             let rest = limit.saturating_sub(all.len());
@@ -176,14 +223,14 @@ impl Logs {
             }
             all.extend(entries);
             if all.len() >= limit {
-                return Ok((all, pending > 0));
+                return Ok((all, pending));
             }
             if !is_end {
                 continue;
             }
             // A server that follows the leader may not have all that the leader has.
             if from > log.last.offset || !log.stream.is_replicated() {
-                return Ok((all, false));
+                return Ok((all, 0));
             }
             if tries == 10 * TRIES {
                 let message = "a server that holds the stream is far behind its leader";
@@ -201,7 +248,7 @@ impl Logs {
         log: &Frontier,
         is_wanted: impl Fn(&Entry, u64) -> bool,
     ) -> Result<(u64, Option<(Entry, u64)>), Refusal> {
-        let (mut low, mut high, mut before) = (log.first.offset, log.last.offset + 1, None);
+        let (mut low, mut high, mut before) = (log.from, log.last.offset + 1, None);
         while low < high {
             let middle = low + (high - low) / 2;
             let Entries { mut entries, pending } =
@@ -219,19 +266,6 @@ impl Logs {
 }
 
 impl Frontier {
-    /// Where the log begins, as far as its first entry tells.
-    fn floor(&self) -> u64 {
-        match self.first.record().and_then(|record| record.mark) {
-            Some(mark) => mark.stands_for(self.first.offset),
-            None => self.first.offset.saturating_sub(1),
-        }
-    }
-
-    /// How many entries at the beginning are more than are retained.
-    fn excess(&self) -> usize {
-        usize::try_from(self.count.saturating_sub(self.keep.messages)).unwrap_or(usize::MAX)
-    }
-
     /// How many keys' last values are retained.
     pub(super) fn keys(&self) -> usize {
         self.keep.keys
@@ -247,13 +281,20 @@ impl Frontier {
         count <= self.keep.messages && entry.age() < self.keep.ttl
     }
 
-    /// The messages of a part that may be read, and the offset that stands before them. The first entries are too many.
-    fn readable(&self, part: &Part, excess: usize) -> (u64, Vec<(u64, Arc<Message>)>) {
+    /// The offset of the last message: what was read may reach beyond what was the end before.
+    fn end_with(&self, part: &Part) -> u64 {
+        part.entries.last().map_or(0, Entry::stands_for).max(self.last.stands_for())
+    }
+
+    /// The messages of a part that may be read, and the offset that stands before them. The first entries may be too many.
+    fn readable(&self, part: &Part) -> (u64, Vec<(u64, Arc<Message>)>) {
         let (mut prev, mut floor, mut messages) = (part.before, part.before, Vec::new());
-        for (index, entry) in part.entries.iter().enumerate() {
+        let mut count = part.entries.len() as u64 + part.pending;
+        for entry in &part.entries {
+            let is_within = self.retains(entry, count);
+            count -= 1;
             let Some(record) = entry.record() else { continue };
-            let is_retained = !messages.is_empty() || (index >= excess && entry.age() < self.keep.ttl);
-            if record.mark.is_none() && is_retained {
+            if record.mark.is_none() && (is_within || !messages.is_empty()) {
                 let place = LogPlace { position: Position::new(self.stream.epoch, entry.offset), prev };
                 let envelope = Envelope::decode(record.message).ok();
                 if let Some(message) = envelope.and_then(|envelope| envelope.at(place).into_message().ok()) {
@@ -269,28 +310,36 @@ impl Frontier {
     }
 
     /// The first messages after an offset.
-    fn page(&self, part: &Part, excess: usize, offset: u64, limit: usize) -> Page {
-        let (floor, messages) = self.readable(part, excess);
+    fn page(&self, part: &Part, offset: u64, limit: usize) -> Page {
+        let (floor, messages) = self.readable(part);
         let wanted: Vec<_> = messages.into_iter().filter(|(at, _)| *at > offset).collect();
-        let more = part.more || wanted.len() > limit;
+        let more = part.pending > 0 || wanted.len() > limit;
         let messages: Vec<_> = wanted.into_iter().take(limit).map(|(_, message)| message).collect();
-        let last = self.last.stands_for();
+        let last = self.end_with(part);
         Page::new(self.stream.epoch, floor.min(last), last, messages, more)
     }
 
     /// The last messages before an offset.
-    fn end_of(&self, part: &Part, excess: usize, offset: Option<u64>, limit: usize, more: bool) -> Page {
-        let (floor, messages) = self.readable(part, excess);
+    fn end_of(&self, part: &Part, offset: Option<u64>, limit: usize, more: bool) -> Page {
+        let (floor, messages) = self.readable(part);
         let mut messages: Vec<_> =
             messages.into_iter().filter(|(at, _)| offset.is_none_or(|offset| *at < offset)).collect();
         let surplus = messages.len().saturating_sub(limit);
         messages.drain(..surplus);
         let messages = messages.into_iter().map(|(_, message)| message).collect();
-        let last = self.last.stands_for();
+        let last = self.end_with(part);
         Page::new(self.stream.epoch, floor.min(last), last, messages, more || surplus > 0)
     }
 }
 
 fn nothing(stream: &Stream) -> Page {
     Page::new(stream.epoch, 0, 0, Vec::new(), false)
+}
+
+/// The offset that stands before the first entry of a log.
+fn floor(first: &Entry) -> u64 {
+    match first.record().and_then(|record| record.mark) {
+        Some(mark) => mark.stands_for(first.offset),
+        None => first.offset.saturating_sub(1),
+    }
 }

@@ -18,7 +18,7 @@ use super::{
     Logs,
     api::{Config, Info, NAME_IN_USE, OVERLAPS, Refusal, STREAM_NOT_FOUND, WRONG_LAST},
     read::{Entries, Entry},
-    stream::Stream,
+    stream::{Stream, unfit_in},
 };
 use crate::{error::Trouble, settings::Streams};
 
@@ -87,7 +87,7 @@ impl Logs {
 
     /// The last message of each key, of the keys that were written last.
     pub(super) async fn latest(&self, stream: &Arc<Stream>, topic: &TopicName) -> Result<Page, Refusal> {
-        let Some(log) = self.frontier(stream, topic).await? else {
+        let Some((log, _)) = self.frontier(stream, topic, 1, 1).await? else {
             return Ok(Page::new(stream.epoch, 0, 0, Vec::new(), false));
         };
         let values = self.values().await.map_err(Refusal::Trouble)?;
@@ -178,10 +178,12 @@ impl Logs {
         match self.api.ask::<Info>(&format!("STREAM.INFO.{name}"), &json!({})).await {
             Ok(info) => {
                 let config = info.config;
-                if config.subjects != subjects || config.max_msgs_per_subject != 1 || !config.allow_direct {
+                let other = unfit_in(&config);
+                if config.subjects != subjects || config.max_msgs_per_subject != 1 || other.is_some() {
+                    let other = other.map(|other| format!(" (it has {other})")).unwrap_or_default();
                     return Err(Trouble::configuration(format!(
                         "the stream {name} has another configuration than last values need: subjects {}, \
-                         max_msgs_per_subject 1, allow_direct. Change it, or remove it",
+                         max_msgs_per_subject 1, allow_direct{other}. Change it, or remove it",
                         self.names.all_values()
                     )));
                 }

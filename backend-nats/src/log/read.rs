@@ -90,6 +90,16 @@ impl Logs {
         self.find(stream, is_replicated, json!({ "last_by_subj": subject })).await
     }
 
+    /// The first entry of a subject, as its leader knows it where several servers hold the stream.
+    pub(crate) async fn first(
+        &self,
+        stream: &str,
+        is_replicated: bool,
+        subject: &str,
+    ) -> Result<Option<Entry>, Refusal> {
+        self.find(stream, is_replicated, json!({ "seq": 1, "next_by_subj": subject })).await
+    }
+
     async fn find(
         &self,
         stream: &str,
@@ -165,7 +175,37 @@ impl Logs {
         Ok(Entries { entries: entries.ok_or_else(unexpected)?, pending })
     }
 
+    /// The offsets and sizes of the first messages of a subject from an offset on, and how many come after them. What they hold is not read.
+    pub(crate) async fn sizes(
+        &self,
+        stream: &str,
+        subject: &str,
+        from: u64,
+        limit: usize,
+    ) -> Result<(Vec<(u64, u64)>, u64), Refusal> {
+        let (messages, pending) = self.consume(stream, subject, from, limit, true).await?;
+        let sizes = messages.into_iter().map(|message| {
+            let size = message.number("Nats-Msg-Size")?;
+            Some((Entry::delivered(message)?.offset, size))
+        });
+        Ok((sizes.collect::<Option<_>>().ok_or_else(unexpected)?, pending))
+    }
+
     async fn fetch(&self, stream: &str, subject: &str, from: u64, limit: usize) -> Result<Entries, Refusal> {
+        let (messages, pending) = self.consume(stream, subject, from, limit, false).await?;
+        let entries = messages.into_iter().map(Entry::delivered).collect::<Option<Vec<_>>>();
+        Ok(Entries { entries: entries.ok_or_else(unexpected)?, pending })
+    }
+
+    /// Reads by a consumer.
+    async fn consume(
+        &self,
+        stream: &str,
+        subject: &str,
+        from: u64,
+        limit: usize,
+        headers_only: bool,
+    ) -> Result<(Vec<Message>, u64), Refusal> {
         #[derive(Deserialize)]
         struct Consumer {
             name: String,
@@ -181,28 +221,27 @@ impl Logs {
             "inactive_threshold": CONSUMER_LASTS,
             "num_replicas": 1,
             "mem_storage": true,
+            "headers_only": headers_only,
         });
         let question = json!({ "stream_name": stream, "config": config });
         let consumer: Consumer = self.api.ask(&format!("CONSUMER.CREATE.{stream}"), &question).await?;
         let count = limit.min(usize::try_from(consumer.num_pending).unwrap_or(usize::MAX));
         let Consumer { name, num_pending } = consumer;
-        let mut entries = Vec::new();
+        let mut messages = Vec::new();
         if count > 0 {
             let question = json!({ "batch": count, "no_wait": true, "max_bytes": PAGE_BYTES });
             let what = format!("CONSUMER.MSG.NEXT.{stream}.{name}");
-            let (mut messages, mut status) = self.api.get_all(&what, &question, Expect::Count(count)).await?;
+            let status;
+            (messages, status) = self.api.get_all(&what, &question, Expect::Count(count)).await?;
             if messages.is_empty() && status.as_ref().and_then(Message::status) == Some(409) {
                 // One message that is larger than a page.
                 let question = json!({ "batch": 1, "no_wait": true });
-                (messages, status) = self.api.get_all(&what, &question, Expect::Count(1)).await?;
+                (messages, _) = self.api.get_all(&what, &question, Expect::Count(1)).await?;
             }
-            drop(status);
-            let read = messages.into_iter().map(Entry::delivered).collect::<Option<Vec<_>>>();
-            entries = read.ok_or_else(unexpected)?;
         }
         self.api.say(&format!("CONSUMER.DELETE.{stream}.{name}"), &json!({}));
-        let pending = num_pending.saturating_sub(entries.len() as u64);
-        Ok(Entries { entries, pending })
+        let pending = num_pending.saturating_sub(messages.len() as u64);
+        Ok((messages, pending))
     }
 }
 

@@ -3,11 +3,12 @@
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use fanfare_core::{
-    backend::{Backend, BackendState, HistoryQuery},
+    backend::{Backend, BackendState, HistoryQuery, Page},
     message::MessageParts,
     topic::TopicConfig,
 };
-use tokio::time::sleep;
+use parking_lot::Mutex;
+use tokio::{task::JoinSet, time::sleep};
 
 use super::{LOGGED, Lone, Told, lone::topic, retention};
 
@@ -152,4 +153,89 @@ pub async fn nothing_from_before<B: Backend>(
     for node in [publisher, listener] {
         node.end().await;
     }
+}
+
+/// A log is trimmed while it is read: a page claims to be whole over nothing that was dropped meanwhile. So many pages are read by each of
+/// four tasks, while eight publish messages of 1 kB.
+///
+/// # Panics
+///
+/// When a page leaves out a message in silence.
+pub async fn trimmed_while_read<B: Backend>(
+    writer: Lone<B>,
+    reader: Lone<B>,
+    bounds: TopicConfig,
+    pages: usize,
+) {
+    let kept = retention(&bounds);
+    let (writer, reader) = (Arc::new(writer), Arc::new(reader));
+    reader.subscribe(LOGGED, Some(kept)).await;
+    let stored: Arc<Mutex<Vec<u64>>> = Arc::default();
+    let mut writing = JoinSet::new();
+    for _ in 0..8 {
+        let (writer, stored) = (writer.clone(), stored.clone());
+        writing.spawn(async move {
+            loop {
+                let accepted = writer.hand_over(LOGGED, &"x".repeat(1000), Some(kept)).await;
+                let position = accepted.expect("it is stored").position.expect("a position");
+                stored.lock().push(position.offset);
+                if stored.lock().len() > 1_000_000 {
+                    break;
+                }
+            }
+        });
+    }
+    let mut reading = JoinSet::new();
+    for _ in 0..4 {
+        let (reader, stored) = (reader.clone(), stored.clone());
+        reading.spawn(async move {
+            let mut read = Vec::new();
+            for _ in 0..pages {
+                let after = {
+                    let stored = stored.lock();
+                    let back = fastrand::usize(1..300);
+                    stored.len().checked_sub(back).map_or(0, |index| stored[index])
+                };
+                let query = HistoryQuery::After { offset: after, limit: 1000 };
+                read.push((after, reader.history(LOGGED, query).await));
+            }
+            read
+        });
+    }
+    let read = reading.join_all().await;
+    writing.shutdown().await;
+    let mut stored = std::mem::take(&mut *stored.lock());
+    stored.sort_unstable();
+    for (after, page) in read.iter().flatten() {
+        is_whole(&stored, *after, page);
+    }
+    for node in [writer, reader] {
+        Arc::into_inner(node).expect("the last one").end().await;
+    }
+}
+
+/// Whether a page has all that is stored after its beginning, up to its end, and each message names the one before it.
+fn is_whole(stored: &[u64], after: u64, page: &Page) {
+    let mut last = after.max(page.floor);
+    for message in &page.messages {
+        let place = message.place().expect("a place");
+        let from = last.max(place.prev);
+        let missing = between(stored, from, place.position.offset - 1);
+        assert_eq!(missing, 0, "after {after}, floor {}: {missing} are missing before {place:?}", page.floor);
+        assert!(place.prev <= last, "after {after}, floor {}: {place:?} does not follow {last}", page.floor);
+        last = place.position.offset;
+    }
+    let missing = between(stored, last, page.last);
+    assert!(
+        page.more || missing == 0,
+        "after {after}, floor {}: {missing} are missing to the end {}",
+        page.floor,
+        page.last
+    );
+}
+
+/// How many of these there are after one, up to another.
+fn between(sorted: &[u64], after: u64, through: u64) -> usize {
+    let until = |offset: u64| sorted.partition_point(|at| *at <= offset);
+    until(through).saturating_sub(until(after))
 }
