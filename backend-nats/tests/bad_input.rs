@@ -126,16 +126,18 @@ async fn a_jetstream_without_room_is_said(program: Program) {
 }
 
 async fn a_message_beyond_what_the_server_takes_is_refused_alone(program: Program) {
-    let Some(setup) = Setup::with(program, &["max_payload: 10000"]).await else { return };
+    let Some(setup) = Setup::with(program, &["max_payload: 20000"]).await else { return };
+    refused(setup.builder(), "raise `max_payload`").await;
+    let Some(setup) = Setup::with(program, &["max_payload: 70000"]).await else { return };
     let broker = start(setup.builder()).await.expect("a broker");
     let mut subscription = broker.subscribe("logged.t").await.expect("a subscription");
     for topic in ["logged.t", "ephemeral.t"] {
-        let error = broker.publish(topic, "x".repeat(20_000)).await.expect_err("too large");
+        let error = broker.publish(topic, "x".repeat(90_000)).await.expect_err("too large");
         assert!(chain(&error).contains("max_payload"), "{}", chain(&error));
         // Just beyond, with what is around it.
-        let error = broker.publish(topic, "x".repeat(9_999)).await.expect_err("too large");
+        let error = broker.publish(topic, "x".repeat(69_999)).await.expect_err("too large");
         assert!(chain(&error).contains("max_payload"), "{}", chain(&error));
-        broker.publish(topic, "x".repeat(9_000)).await.expect("it fits");
+        broker.publish(topic, "x".repeat(69_000)).await.expect("it fits");
     }
     assert_eq!(*broker.backend_state().borrow(), BackendState::Up, "the others notice nothing");
     let delivery = timeout(PATIENCE, subscription.recv()).await.expect("a message");

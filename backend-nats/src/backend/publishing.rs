@@ -60,11 +60,13 @@ impl Running {
         let (parts, keep) = (&message.message, Keep::of(&retention));
         let envelope = Envelope::encode(message);
         let payload = Record::encode(keep, None, &envelope);
-        if let Err(trouble) = self.check_size(payload.len() + HEADERS) {
+        let id = parts.message_id.as_deref().map(|id| message_id(&parts.topic, &parts.id_scope(), id));
+        // The queue measures what is sent. What will be sent besides is measured before anything is.
+        let besides = id.as_ref().map_or(0, |id| ID + id.len()).max(parts.key.as_ref().map_or(0, |_| VALUE));
+        if let Err(trouble) = self.check_size(payload.len() + besides) {
             return std::future::ready(Err(trouble)).boxed();
         }
         node.logs.need(&retention);
-        let id = parts.message_id.as_deref().map(|id| message_id(&parts.topic, &parts.id_scope(), id));
         let subject: Arc<str> = node.names.log(&parts.topic).into();
         let call = Call::Append { subject: subject.clone(), id: id.clone(), payload: payload.clone() };
         let asked = node.queue.hand_over(call, true);
@@ -88,9 +90,7 @@ impl Running {
     fn check_size(&self, size: usize) -> Result<(), Trouble> {
         let most = self.node.pushed.info.borrow().max_payload;
         if most > 0 && size > most {
-            return Err(Trouble::refused(format!(
-                "a message of {size} bytes is larger than the server takes ({most}): raise `max_payload`, or lower max_message"
-            )));
+            return Err(wire::too_large(size, most));
         }
         Ok(())
     }
@@ -105,8 +105,12 @@ impl Running {
         let asked = {
             // Handed over under the lock: in the order of their numbers.
             let mut teller = self.node.teller.lock();
+            let frame = teller.tell(bytes);
+            if let Err(trouble) = self.check_size(frame.len()) {
+                return std::future::ready(Err(trouble.into_error("control"))).boxed();
+            }
             let mut frames = BytesMut::new();
-            wire::publish(&mut frames, &subject, "", &teller.tell(bytes));
+            wire::publish(&mut frames, &subject, "", &frame);
             let call = Call::Frames { subject: subject.into(), bytes: frames.freeze() };
             self.node.queue.hand_over(call, false)
         };
@@ -119,8 +123,11 @@ impl Running {
     }
 }
 
-/// What the headers of a message for a log take at most, beside an id: bytes.
-const HEADERS: usize = 256;
+/// What an id takes in the headers beside itself, also where a place follows it: bytes.
+const ID: usize = 40;
+
+/// What a last value may take more than the same message in the log: bytes.
+const VALUE: usize = 160;
 
 /// A message for a log, with what is to be done when the log has taken it.
 struct Stored {
@@ -164,7 +171,7 @@ impl Stored {
 
 async fn stored(node: &Node, asked: Asking, deadline: Instant) -> Result<Accepted, Trouble> {
     match acknowledged(asked, deadline).await? {
-        Answer::Message(answer) => node.logs.accepted(&answer),
+        Answer::Message(answer) => node.logs.accepted(&answer).await,
         Answer::Messages(..) | Answer::Taken => {
             Err(Trouble::outcome_unknown("the stream's answer is not understood"))
         }

@@ -3,17 +3,19 @@
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use fanfare_core::backend::{NodeId, blocks::Outage};
+use fanfare_core::backend::{
+    NodeId,
+    blocks::{Chain, Outage},
+};
 use tokio::time::{Instant, sleep};
 
 use super::{
-    Node, Servers,
+    Node, Server, Servers,
     establish::{Established, establish},
     moving::move_away,
 };
 use crate::{
     error::Trouble,
-    settings::Address,
     wire::{self, Asking, Call, Watch},
 };
 
@@ -39,17 +41,17 @@ pub(crate) async fn keep(node: Arc<Node>) {
             expires: node.settings.publish_within + node.settings.answer_within,
         };
         let trouble = loop {
-            let (connection, info, address) = established;
+            let (connection, info, server) = established;
             let moved = tokio::select! {
                 trouble = wire::run(connection, &node.queue, &node.pushed, &watch) => break trouble,
-                used = use_connection(&node, &servers, renewed, &info.server_id, &address) => used,
+                used = use_connection(&node, &servers, renewed, &info.server_id, &server) => used,
             };
             (established, renewed) = match moved {
                 Ok(other) => (other, Vec::new()),
                 Err(trouble) => break trouble,
             };
-            let to = &established.2;
-            tracing::info!(target: "fanfare::nats", from = %address, %to, "moved from a server that is about to end");
+            let to = &established.2.address;
+            tracing::info!(target: "fanfare::nats", from = %server.address, %to, "moved from a server that is about to end");
             node.queue.moved();
             meet(&node, &servers, &established);
         };
@@ -58,7 +60,7 @@ pub(crate) async fn keep(node: Arc<Node>) {
         node.health.set(false);
         node.queue.down();
         forget(&node);
-        tracing::warn!(target: "fanfare::nats", error = %trouble, "the connection is lost");
+        tracing::warn!(target: "fanfare::nats", error = %Chain(&trouble), "the connection is lost");
         if since.elapsed() > LASTING {
             outage = Outage::new();
         } else {
@@ -75,10 +77,11 @@ fn forget(node: &Node) {
     node.logs.forget();
 }
 
-fn meet(node: &Node, servers: &Servers, (_, info, _): &Established) {
+fn meet(node: &Node, servers: &Servers, (_, info, server): &Established) {
     servers.avoid(None);
-    servers.hear(&info.connect_urls);
+    servers.hear(&info.connect_urls, server);
     node.logs.meet(info.version());
+    node.queue.limit(info.max_payload);
     node.pushed.info.send_replace(info.clone());
 }
 
@@ -127,8 +130,8 @@ async fn use_connection(
     node: &Node,
     servers: &Servers,
     renewed: Vec<(Asking, Vec<u64>)>,
-    server: &str,
-    address: &Address,
+    id: &str,
+    server: &Server,
 ) -> Result<Established, Trouble> {
     for (asked, sids) in renewed {
         match asked.answer().await {
@@ -140,10 +143,10 @@ async fn use_connection(
     let mut info = node.pushed.info.subscribe();
     loop {
         let told = info.borrow_and_update().clone();
-        servers.hear(&told.connect_urls);
+        servers.hear(&told.connect_urls, server);
         if told.ldm {
-            servers.avoid(Some(address.clone()));
-            return Ok(move_away(node, servers, server).await);
+            servers.avoid(Some(server.address.clone()));
+            return Ok(move_away(node, servers, id).await);
         }
         if info.changed().await.is_err() {
             return std::future::pending().await;

@@ -74,9 +74,10 @@ impl ServerInfo {
     }
 }
 
-/// Connects to a server, and hears what it says of itself.
+/// Connects to a server, and hears what it says of itself. With TLS its certificate has to have this name.
 pub(crate) async fn connect(
     address: &Address,
+    name: &str,
     settings: &Settings,
 ) -> Result<(Connection, ServerInfo), Trouble> {
     let limit = settings.connect_within;
@@ -94,7 +95,7 @@ pub(crate) async fn connect(
         if !info.tls_required && !settings.tls {
             return Ok((plain, info));
         }
-        Ok((plain.secure(&address.host, settings).await?, info))
+        Ok((plain.secure(name, settings).await?, info))
     };
     timeout(limit, greeted).await.unwrap_or_else(|_| {
         Err(Trouble::unavailable(format!(
@@ -126,10 +127,10 @@ impl Connection {
     }
 
     #[cfg(feature = "tls")]
-    async fn secure(self, host: &str, settings: &Settings) -> Result<Self, Trouble> {
+    async fn secure(self, name: &str, settings: &Settings) -> Result<Self, Trouble> {
         use tokio_rustls::{TlsConnector, rustls::pki_types::ServerName};
         let config = super::tls::config(settings)?;
-        let name = ServerName::try_from(host.to_owned())
+        let name = ServerName::try_from(name.to_owned())
             .map_err(|_| Trouble::configuration("the host's name is none that a certificate could name"))?;
         let io = self.frames.read.unsplit(self.write);
         let secured = TlsConnector::from(config).connect(name, io).await.map_err(|error| {

@@ -66,7 +66,10 @@ pub(crate) async fn run(
                 }
                 Ok(Frame::Ok) => {}
                 Ok(Frame::Info(info)) => match ServerInfo::parse(&info) {
-                    Ok(info) => pushes.info(info),
+                    Ok(info) => {
+                        queue.limit(info.max_payload);
+                        pushes.info(info);
+                    }
                     Err(trouble) => return trouble,
                 },
                 Ok(Frame::Error(error)) => {

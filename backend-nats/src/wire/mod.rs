@@ -23,5 +23,5 @@ pub(crate) use connection::{Connection, ServerInfo, connect};
 pub(crate) use handshake::greet;
 pub(crate) use link::{Pushes, Watch, run};
 pub(crate) use parser::Message;
-pub(crate) use queue::{Answer, Asking, Call, Expect, INBOX, Lost, Queue, publish};
+pub(crate) use queue::{Answer, Asking, Call, Expect, INBOX, Lost, Queue, publish, too_large};
 pub(crate) use standby::Standby;

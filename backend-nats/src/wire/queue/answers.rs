@@ -8,8 +8,8 @@ use tokio::time::Instant;
 use super::{Answer, Call, Expect, INBOX, Lost, Message, Queue, State, request::Request};
 use crate::error::Trouble;
 
-/// How often a message is sent to another stream than the one that was gone.
-const MAX_TRIES: u8 = 5;
+/// How often a message is sent again after a stream that was gone, or had no leader.
+const MAX_TRIES: u8 = 16;
 
 impl Queue {
     /// The server has taken all that was sent before a PING.
@@ -80,12 +80,12 @@ impl Queue {
         let mut state = self.state.lock();
         let mut refused = Vec::new();
         for taken in &mut state.pinged {
-            refused.extend(taken.extract_if(.., |request| request.subject() == subject));
+            refused.extend(taken.extract_if(.., |request| request.uses(subject)));
         }
         let asked: Vec<u64> = state
             .asked
             .iter()
-            .filter(|(_, request)| request.subject() == subject)
+            .filter(|(_, request)| request.uses(subject))
             .map(|(number, _)| *number)
             .collect();
         for number in asked {

@@ -20,9 +20,9 @@ impl Queue {
         self.lacks_stream.notified().await;
     }
 
-    /// Whether what waits was refused by a stream that was gone.
-    pub(crate) fn was_refused(&self) -> bool {
-        !self.state.lock().again.is_empty()
+    /// How often what waits was refused by a stream that was gone, or had no leader.
+    pub(crate) fn refusals(&self) -> u8 {
+        self.state.lock().again.values().map(|request| request.tries).max().unwrap_or_default()
     }
 
     /// What is for logs goes to this stream from now on; first what was refused by another.

@@ -21,6 +21,11 @@ impl Queue {
         self.work.notify_one();
     }
 
+    /// The largest message that the server takes: bytes.
+    pub(crate) fn limit(&self, max_payload: usize) {
+        self.state.lock().max_payload = max_payload;
+    }
+
     /// The connection that serves the queue, or did last.
     pub(crate) fn connection(&self) -> u64 {
         self.state.lock().connection

@@ -20,10 +20,11 @@ use bytes::BytesMut;
 use fanfare_core::backend::blocks::{Load, Room};
 use parking_lot::Mutex;
 pub(crate) use request::{Answer, Asking, Call, Expect, Lost, publish};
-use request::{Request, publish_with};
+use request::{Request, headers_of, publish_with};
 use tokio::{sync::Notify, time::Instant};
 
 use super::Message;
+use crate::error::Trouble;
 
 /// How much may wait to be sent or answered.
 const ROOM: Room = Room { messages: 65_536, bytes: 64 << 20 };
@@ -34,6 +35,13 @@ const MAX_APPENDING_BYTES: usize = 8 << 20;
 
 /// The subscription for answers.
 pub(crate) const INBOX: u64 = 1;
+
+/// What is said of a message that a server would not take.
+pub(crate) fn too_large(size: usize, most: usize) -> Trouble {
+    Trouble::too_large(format!(
+        "a message of {size} bytes is larger than the server takes ({most}): raise `max_payload`, or lower max_message"
+    ))
+}
 
 pub(crate) struct Queue {
     state: Mutex<State>,
@@ -63,6 +71,8 @@ struct State {
     pings: usize,
     appending: usize,
     appending_bytes: usize,
+    /// The largest message that the server takes; 0 where it is not known.
+    max_payload: usize,
     inbox: String,
     next: u64,
     /// All that is not answered yet.
@@ -143,9 +153,9 @@ impl Queue {
 
     /// Takes what is to be sent, up to a number of bytes; it counts as sent from now on.
     pub(crate) fn take(&self, out: &mut BytesMut, max: usize) {
-        let mut state = self.state.lock();
-        let state = &mut *state;
-        let now = Instant::now();
+        let mut guard = self.state.lock();
+        let state = &mut *guard;
+        let (now, mut refused) = (Instant::now(), Vec::new());
         for sid in state.done.drain(..) {
             let _ = write!(out, "UNSUB {sid}\r\n");
         }
@@ -160,7 +170,10 @@ impl Queue {
                     out.extend_from_slice(bytes);
                     taken.push(request);
                 }
-                _ => state.ask(request, out),
+                _ => match state.too_large(&request, "") {
+                    Some(trouble) => refused.push((request, trouble)),
+                    None => state.ask(request, out),
+                },
             }
         }
         while out.len() < max
@@ -171,6 +184,10 @@ impl Queue {
             && let Some(stream) = state.stream.clone()
             && let Some(mut request) = state.appends.pop_front()
         {
+            if let Some(trouble) = state.too_large(&request, &stream) {
+                refused.push((request, trouble));
+                continue;
+            }
             request.sent = Some(now);
             state.append(request, &stream, out);
         }
@@ -179,10 +196,19 @@ impl Queue {
             out.extend_from_slice(b"PING\r\n");
             state.pinged.push_back(taken);
         }
+        for (request, trouble) in refused {
+            self.finish(&mut guard, request, Err(Lost::Refused(trouble)));
+        }
     }
 }
 
 impl State {
+    /// Why a message is not sent for which the server would end the connection.
+    fn too_large(&self, request: &Request, stream: &str) -> Option<Trouble> {
+        let size = request.payload(stream);
+        (self.max_payload > 0 && size > self.max_payload).then(|| too_large(size, self.max_payload))
+    }
+
     fn ask(&mut self, mut request: Request, out: &mut BytesMut) {
         let Call::Ask { subject, headers, payload, expect } = &request.call else { return };
         self.next += 1;
@@ -204,8 +230,7 @@ impl State {
         let Call::Append { subject, id, payload } = &request.call else { return };
         self.next += 1;
         let reply = format!("{}.{}", self.inbox, self.next);
-        let headers = [("Nats-Expected-Stream", stream), ("Nats-Msg-Id", id.as_deref().unwrap_or_default())];
-        let count = if id.is_some() { 2 } else { 1 };
+        let (headers, count) = headers_of(stream, id.as_deref());
         publish_with(out, subject, &reply, &headers[..count], payload);
         self.appending += 1;
         self.appending_bytes += request.size();

@@ -88,6 +88,28 @@ impl Request {
         }
     }
 
+    /// How large a message it is for a server: headers and payload. Frames have been measured one by one.
+    pub(super) fn payload(&self, stream: &str) -> usize {
+        match &self.call {
+            Call::Frames { .. } => 0,
+            Call::Ask { headers, payload, .. } => head(headers) + payload.len(),
+            Call::Append { id, payload, .. } => {
+                let (headers, count) = headers_of(stream, id.as_deref());
+                head(&headers[..count]) + payload.len()
+            }
+        }
+    }
+
+    /// Whether it uses a subject: frames may have several.
+    pub(super) fn uses(&self, subject: &str) -> bool {
+        match &self.call {
+            Call::Frames { bytes, .. } => {
+                self.subject() == subject || published(bytes).any(|one| one == subject)
+            }
+            Call::Ask { .. } | Call::Append { .. } => self.subject() == subject,
+        }
+    }
+
     /// Whether its answer is several messages.
     pub(super) fn has_parts(&self) -> bool {
         matches!(self.call, Call::Ask { expect: Expect::UntilStatus | Expect::Count(_), .. })
@@ -123,6 +145,23 @@ pub(crate) fn publish(out: &mut BytesMut, subject: &str, reply: &str, payload: &
     out.extend_from_slice(b"\r\n");
 }
 
+const VERSION: &str = "NATS/1.0\r\n";
+
+/// How many bytes headers take: they count like those of the payload.
+fn head<N: AsRef<str>>(headers: &[(&str, N)]) -> usize {
+    if headers.is_empty() {
+        return 0;
+    }
+    let lines: usize = headers.iter().map(|(name, value)| name.len() + value.as_ref().len() + 4).sum();
+    VERSION.len() + lines + 2
+}
+
+/// The headers of a message for a log.
+pub(super) fn headers_of<'a>(stream: &'a str, id: Option<&'a str>) -> ([(&'static str, &'a str); 2], usize) {
+    let headers = [("Nats-Expected-Stream", stream), ("Nats-Msg-Id", id.unwrap_or_default())];
+    (headers, if id.is_some() { 2 } else { 1 })
+}
+
 /// The same with headers: names and values.
 pub(super) fn publish_with<N: AsRef<str>>(
     out: &mut BytesMut,
@@ -134,9 +173,7 @@ pub(super) fn publish_with<N: AsRef<str>>(
     if headers.is_empty() {
         return publish(out, subject, reply, payload);
     }
-    const VERSION: &str = "NATS/1.0\r\n";
-    let lines: usize = headers.iter().map(|(name, value)| name.len() + value.as_ref().len() + 4).sum();
-    let head = VERSION.len() + lines + 2;
+    let head = head(headers);
     out.extend_from_slice(b"HPUB ");
     address(out, subject, reply);
     number(out, head);
@@ -153,6 +190,18 @@ pub(super) fn publish_with<N: AsRef<str>>(
     out.extend_from_slice(b"\r\n");
     out.extend_from_slice(payload);
     out.extend_from_slice(b"\r\n");
+}
+
+/// The subjects of frames that publish, one after the other.
+fn published(frames: &[u8]) -> impl Iterator<Item = &str> {
+    let mut rest = frames;
+    std::iter::from_fn(move || {
+        let end = memchr::memchr(b'\n', rest)?;
+        let line = std::str::from_utf8(&rest[..end]).ok()?.strip_prefix("PUB ")?;
+        let (subject, size) = (line.split(' ').next()?, line.trim_end().rsplit(' ').next()?);
+        rest = rest.get(end + 1 + size.parse::<usize>().ok()? + 2..)?;
+        Some(subject)
+    })
 }
 
 fn address(out: &mut BytesMut, subject: &str, reply: &str) {

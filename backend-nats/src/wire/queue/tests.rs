@@ -51,7 +51,7 @@ async fn what_a_stream_refuses_that_is_gone_goes_to_the_next_in_its_order() {
     assert_eq!(sent(&queue), "", "the first may have been stored");
     answer(&queue, &replies_of_old[0], "", "{\"error\":{\"code\":400,\"err_code\":10060}}");
     queue.until_it_lacks_a_stream().await;
-    assert!(queue.was_refused());
+    assert_eq!(queue.refusals(), 1);
     queue.set_stream("new".into());
     let again = sent(&queue);
     let places = ["first", "second", "third"].map(|text| again.find(text).unwrap());
@@ -133,4 +133,26 @@ async fn what_is_held_is_sent_by_the_next_connection_which_brings_late_answers()
     answer(&queue, &replies(&sent_first)[0], "", "{\"stream\":\"s\",\"seq\":1}");
     assert!(matches!(late.answer().await, Ok(Answer::Message(_))));
     drop(held);
+}
+
+#[tokio::test]
+async fn frames_of_several_subjects_fail_by_any_of_them() {
+    let queue = up();
+    let two = frames(&queue, "PUB a 11\r\nPUB x 0\r\n\r\n\r\nPUB b _INBOX 1\r\nb\r\n");
+    sent(&queue);
+    assert!(!queue.refuse("x", &Trouble::refused("no")), "it is part of what was said");
+    assert!(queue.refuse("b", &Trouble::refused("no")));
+    assert!(matches!(two.answer().await, Err(Lost::Refused(_))));
+}
+
+#[tokio::test]
+async fn what_is_larger_than_the_server_takes_is_not_sent() {
+    let queue = up();
+    queue.limit(100);
+    queue.set_stream("s".into());
+    // The version, one header, and the ends of lines are 37 bytes.
+    let (fits, large) = (append(&queue, "x".repeat(63).leak()), append(&queue, "x".repeat(64).leak()));
+    assert_eq!(replies(&sent(&queue)).len(), 1);
+    assert!(matches!(large.answer().await, Err(Lost::Refused(_))));
+    drop(fits);
 }
