@@ -17,7 +17,7 @@ pub(crate) fn closed(error: &str) -> Trouble {
     } else if says("maximum connections") || says("maximum account") {
         Trouble::unavailable("the server has as many connections as it takes: see `max_connections`")
     } else if says("maximum payload") {
-        Trouble::refused("a message is larger than the server takes: see `max_payload`")
+        Trouble::too_large("a message is larger than the server takes: see `max_payload`")
     } else if says("slow consumer") {
         Trouble::unavailable("the server gave the connection up because we read too slowly")
     } else if says("stale connection") {

@@ -45,8 +45,9 @@
 //!
 //! Both streams are made when the first logged topic is used. The limits of the first, `max_msgs_per_subject`, `max_age` and
 //! `duplicate_window`, are those of the topic that needs most, and are raised when one comes that needs more; what another topic
-//! retains is said with each message, and kept to by who reads. With [`Streams::Checked`] an operator makes them, and gives a stream that
-//! replaces another one another name, so that no message is taken for one of the old stream:
+//! retains is said with each message, and kept to by who reads. With [`Streams::Checked`] an operator makes them. The
+//! name of such a stream does not say which one it is: nodes look at it after each read, and when a message comes that cannot be one of the
+//! log that they know, so that one that was deleted and made anew is another log:
 //!
 //! ```text
 //! nats stream add myapp-log --subjects 'PREFIX.l.>' --republish-source 'PREFIX.l.>' --republish-destination 'PREFIX.m.>' \
@@ -76,7 +77,8 @@
 //!
 //! A stream that is deleted, or gone with the server's disk, is made anew under another name, and its logs are others: every
 //! subscriber is told of a gap. So it is with one that comes back with fewer messages than it had acknowledged, as one in memory does
-//! after a restart: as soon as a node that knows of an offset beyond its end meets it, the stream is replaced, with all logs in it. (An offset is
+//! after a restart: as soon as a node that knows of an offset beyond its end meets it, the stream is set aside, and all logs begin anew in another
+//! one. What it still holds stays until an operator removes it, as a warning says. (An offset is
 //! a number of the stream, and JetStream leaves none out: it cannot go on behind a hole.) What knows of
 //! no such offset cannot see the loss: with [`Storage::Memory`] on several servers, or a file system that loses what was written, use
 //! replicas.
@@ -89,13 +91,25 @@
 //! - Message ids are remembered by the stream. After a restart it knows those of the messages that it still holds.
 //! - Servers that others tell of are known by their addresses, which a certificate seldom names: with TLS, name all servers of a cluster in the
 //!   URL. A server that begins with TLS before it says what it is (`handshake_first`) is not understood.
-//! - What nodes tell each other comes in frames of up to 60 KiB: a `max_payload` below 64 KiB breaks connections.
+//! - What nodes tell each other comes in frames of up to 60 KiB: a `max_payload` below 64 KiB is refused.
+//! - Subscribing to a logged topic for the first time writes a mark of a few bytes, which stays as long as the stream holds messages: let
+//!   not everybody subscribe to any name that matches a logged pattern.
 //!
 //! # Permissions
 //!
-//! A user needs to publish and subscribe to `PREFIX.>`, to subscribe to `_INBOX.>`, and for logged topics to publish to
-//! `$JS.API.>` (or of it: `STREAM.NAMES`, and `STREAM.INFO`, `STREAM.CREATE`, `STREAM.UPDATE`, `STREAM.DELETE`, `STREAM.PURGE`, `STREAM.MSG.GET`,
-//! `DIRECT.GET`, `CONSUMER.CREATE`, `CONSUMER.DELETE` and `CONSUMER.MSG.NEXT` for its streams).
+//! What a user needs at the least: the first two for topics that are not logged, the third as well for those that are, and the last one
+//! unless an operator makes the streams ([`Streams::Checked`]). The tests' users have no more.
+//!
+//! ```text
+//! publish: PREFIX.m.> PREFIX.n.>
+//! subscribe: PREFIX.m.> PREFIX.n.> _INBOX.>
+//! publish for logs: PREFIX.l.> PREFIX.v.> $JS.API.STREAM.NAMES $JS.API.STREAM.INFO.* $JS.API.STREAM.PURGE.* $JS.API.STREAM.MSG.GET.* $JS.API.DIRECT.GET.* $JS.API.CONSUMER.CREATE.* $JS.API.CONSUMER.DELETE.*.* $JS.API.CONSUMER.MSG.NEXT.*.*
+//! publish to manage streams: $JS.API.STREAM.CREATE.* $JS.API.STREAM.UPDATE.* $JS.API.STREAM.DELETE.*
+//! ```
+//!
+//! `DIRECT.GET` reads of a stream of one replica, `MSG.GET` of one of several. The three of consumers are for servers before 2.11, and for
+//! trimming topics that are bounded in bytes.
+//! With a domain it is `$JS.DOMAIN.API` instead of `$JS.API`.
 #![forbid(unsafe_code)]
 
 mod backend;

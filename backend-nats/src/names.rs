@@ -127,6 +127,11 @@ impl Names {
         u64::from_str_radix(epoch, 16).ok().filter(|_| is_ours).map(Epoch::new)
     }
 
+    /// The subject of a stream that holds no logs any more: nobody publishes to it.
+    pub(crate) fn aside(&self, stream: &str) -> String {
+        format!("{}.aside.{stream}", self.prefix)
+    }
+
     /// The stream that keeps last values.
     pub(crate) fn values_stream(&self) -> String {
         format!("{}-values", self.prefix)

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use fanfare_core::{
     backend::{
         Accepted, Backend, BackendError, BackendErrorKind, BackendState, Capabilities, HistoryQuery, Ingress,
-        Interest, NodeId, Outgoing, Page,
+        Interest, NodeId, Outgoing, Page, Retention,
     },
     message::Position,
     topic::TopicName,
@@ -95,6 +95,11 @@ impl Backend for NatsBackend {
         running.end().await;
         let trouble = trouble.unwrap_or_else(|| Trouble::unavailable("NATS does not answer"));
         Err(trouble.into_error("start"))
+    }
+
+    async fn prepare(&self, logs: &[Retention]) -> Result<(), BackendError> {
+        let running = self.running("prepare")?;
+        running.prepare(logs).await.map_err(|trouble| trouble.into_error("prepare"))
     }
 
     fn publish(&self, message: Outgoing) -> BoxFuture<'static, Result<Accepted, BackendError>> {

@@ -55,8 +55,12 @@ impl Running {
         running.spawn(keep(node.clone()));
         let logs = node.logs.clone();
         running.spawn(async move { logs.serve().await });
+        let logs = node.logs.clone();
+        running.spawn(async move { logs.watch().await });
         let pushing = node.clone();
         running.spawn(async move { pushing.pushed.serve().await });
+        let doubting = node.clone();
+        running.spawn(async move { doubting.pushed.settle_doubts().await });
         running.spawn(async move { node.logs.keep_marks(&node.interests).await });
         Arc::new(running)
     }

@@ -1,7 +1,10 @@
 //! What this node wants.
 
 use bytes::Bytes;
-use fanfare_core::{backend::Interest, message::Position};
+use fanfare_core::{
+    backend::{Interest, Retention},
+    message::Position,
+};
 
 use super::running::Running;
 use crate::{
@@ -12,6 +15,13 @@ use crate::{
 };
 
 impl Running {
+    /// Sees to it that there is a stream that can hold these logs.
+    pub(super) async fn prepare(&self, logs: &[Retention]) -> Result<(), Trouble> {
+        let node = &self.node;
+        logs.iter().for_each(|retention| node.logs.need(retention));
+        within(node.settings.publish_within, node.logs.stream()).await.map(drop)
+    }
+
     pub(super) async fn subscribe(&self, interest: &Interest) -> Result<Option<Position>, Trouble> {
         let node = &self.node;
         let (sid, asked) = {

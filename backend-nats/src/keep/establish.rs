@@ -1,21 +1,20 @@
 //! Makes a connection, whatever it takes.
 
-use fanfare_core::backend::blocks::Outage;
+use fanfare_core::backend::blocks::{Chain, Outage};
 
-use super::{Node, Servers};
+use super::{Node, Server, Servers};
 use crate::{
     error::Trouble,
-    settings::Address,
     wire::{Connection, ServerInfo, greet},
 };
 
-pub(super) type Established = (Connection, ServerInfo, Address);
+pub(super) type Established = (Connection, ServerInfo, Server);
 
 /// Tries until there is a connection.
 pub(super) async fn establish(node: &Node, servers: &Servers, outage: &mut Outage) -> Established {
     let failed = |trouble: &Trouble, speaks| {
         if speaks {
-            tracing::warn!(target: "fanfare::nats", error = %trouble, "cannot connect");
+            tracing::warn!(target: "fanfare::nats", error = %Chain(trouble), "cannot connect");
         }
         node.health.failed(trouble);
     };
@@ -28,7 +27,7 @@ pub(super) async fn establish(node: &Node, servers: &Servers, outage: &mut Outag
 }
 
 pub(super) async fn attempt(node: &Node, servers: &Servers) -> Result<Established, Trouble> {
-    let address = servers.next().ok_or_else(|| Trouble::configuration("the URL names no server"))?;
-    let (connection, info) = greet(&address, &node.settings).await?;
-    Ok((connection, info, address))
+    let server = servers.next().ok_or_else(|| Trouble::configuration("the URL names no server"))?;
+    let (connection, info) = greet(&server.address, &server.name, &node.settings).await?;
+    Ok((connection, info, server))
 }

@@ -9,4 +9,4 @@ mod servers;
 pub(crate) use keeper::keep;
 use keeper::subscribe_to;
 pub(crate) use node::{Node, lost, within};
-use servers::Servers;
+use servers::{Server, Servers};

@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use fanfare_core::backend::blocks::Outage;
+use fanfare_core::backend::blocks::{Chain, Outage};
 use tokio::time::{sleep, timeout};
 
 use super::{
@@ -38,7 +38,7 @@ pub(super) async fn move_away(node: &Node, servers: &Servers, left: &str) -> Est
             Err(trouble) => {
                 node.queue.go_on();
                 if outage.failed(&trouble) {
-                    tracing::warn!(target: "fanfare::nats", error = %trouble, "cannot move to another server yet");
+                    tracing::warn!(target: "fanfare::nats", error = %Chain(&trouble), "cannot move to another server yet");
                 }
             }
         }
@@ -47,11 +47,11 @@ pub(super) async fn move_away(node: &Node, servers: &Servers, left: &str) -> Est
 }
 
 async fn move_once(node: &Node, servers: &Servers, left: &str) -> Result<Established, Trouble> {
-    let (connection, info, address) = attempt(node, servers).await?;
+    let (connection, info, server) = attempt(node, servers).await?;
     if info.server_id == left || info.ldm {
         return Err(Trouble::unavailable("no server is known that does not end"));
     }
-    Ok((follow(node, connection).await?, info, address))
+    Ok((follow(node, connection).await?, info, server))
 }
 
 /// Makes a connection one that the node can go on with.

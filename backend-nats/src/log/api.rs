@@ -53,6 +53,8 @@ pub(crate) struct Config {
 pub(crate) struct Republish {
     pub(crate) src: String,
     pub(crate) dest: String,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) headers_only: bool,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -251,7 +253,9 @@ impl ApiError {
             (10077 | 10122, _) => Trouble::unavailable(
                 "the stream is full, and discards what is new: set its discard policy to old, or its limits higher",
             ),
-            (10054, _) => Trouble::refused("a message is larger than the stream takes: see its max_msg_size"),
+            (10054, _) => {
+                Trouble::too_large("a message is larger than the stream takes: see its max_msg_size")
+            }
             (10074 | 10005, _) => Trouble::configuration(
                 "there are fewer servers with JetStream than the stream is to have replicas",
             ),

@@ -4,28 +4,36 @@ use fanfare_core::backend::Accepted;
 use fanfare_core::message::Position;
 
 use super::{
-    Logs,
+    Logs, Whose,
     api::{self, PubAck, Refusal},
 };
 use crate::{error::Trouble, wire::Message};
 
 impl Logs {
     /// Reads an acknowledgement.
-    pub(crate) fn accepted(&self, answer: &Message) -> Result<Accepted, Trouble> {
+    pub(crate) async fn accepted(&self, answer: &Message) -> Result<Accepted, Trouble> {
         if answer.status() == Some(503) {
             return Err(Refusal::Nobody.into_trouble());
         }
         let PubAck { stream, seq, duplicate } = api::parse(answer).map_err(Refusal::into_trouble)?;
-        let Some(epoch) = self.epoch_of(&stream) else {
+        let epoch = match self.whose(&stream) {
+            Whose::Ours(epoch) | Whose::Operators(epoch) => Some(epoch),
+            Whose::Unknown => {
+                self.stream().await.ok().filter(|now| *now.name == *stream).map(|now| now.epoch)
+            }
+            Whose::Nobodys => self.epoch_of(&stream),
+        };
+        let Some(epoch) = epoch else {
             return Err(Trouble::outcome_unknown("the message was stored in a stream that is none of ours"));
         };
         let position = Position::new(epoch, seq);
-        Ok(if duplicate {
-            Accepted::duplicate_of(position)
-        } else {
-            self.has_reached(&stream, seq);
-            Accepted::at(position)
-        })
+        if duplicate {
+            return Ok(Accepted::duplicate_of(position));
+        }
+        let number = answer.subject.rsplit_once('.').and_then(|(_, number)| number.parse().ok());
+        let position = self.placed(&stream, number.unwrap_or_default(), position).await?;
+        self.has_reached(&stream, seq);
+        Ok(Accepted::at(position))
     }
 
     /// Whether a message that is a duplicate was stored so long ago that it is none for its topic: topics of one stream share the time

@@ -30,7 +30,11 @@ impl Logs {
     ) -> Result<(Position, u64), Trouble> {
         for _ in 0..TRIES {
             let stream = self.stream().await?;
-            match self.find_top(&stream, topic, retention, interests).await {
+            let found = async {
+                let top = self.find_top(&stream, topic, retention, interests).await?;
+                if self.is_same(&stream).await? { Ok(top) } else { Err(Refusal::Nobody) }
+            };
+            match found.await {
                 Ok(Some((offset, entry))) => return Ok((Position::new(stream.epoch, offset), entry)),
                 Ok(None) => {}
                 Err(refusal) if refusal.is_gone() => self.forget(),

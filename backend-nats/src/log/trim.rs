@@ -8,11 +8,11 @@ use std::sync::Arc;
 
 use serde_json::json;
 
-use super::{Keep, Logs, api::Refusal, read::Entries, stream::Stream};
+use super::{Keep, Logs, api::Refusal, stream::Stream};
 
 /// How often the bytes of a topic are counted, while as many as it retains are published beyond their share: chance decides, and still
-/// hardly ever twice of it is held.
-const OFTEN: f64 = 8.0;
+/// more than twice of it is held once in fifty times. Only sizes are read.
+const OFTEN: f64 = 4.0;
 
 /// How many entries are counted at once.
 const AT_ONCE: usize = 1024;
@@ -40,28 +40,33 @@ impl Logs {
     /// Trims a topic. What fails is done another time.
     pub(crate) async fn trim(&self, subject: &Arc<str>, trim: Trim) {
         let Some(stream) = self.known() else { return };
-        // Once at a time: where messages are large, each one wants it.
-        if !self.trimming.lock().insert(subject.clone()) {
+        // Once at a time: where messages are large, each one wants it. What wants it meanwhile is done afterwards.
+        if self.trimming.lock().insert(subject.clone(), true).is_some() {
             return;
         }
         let _trimming = Trimming(self, subject);
-        let trimmed = match trim {
-            Trim::Messages(keep) => self.purge(&stream, &json!({ "filter": &**subject, "keep": keep })).await,
-            Trim::Bytes(bytes) => self.trim_bytes(&stream, subject, bytes).await,
-        };
-        if let Err(refusal) = trimmed {
-            let trouble = refusal.into_trouble();
-            tracing::debug!(target: "fanfare::nats", %trouble, "a log could not be trimmed");
+        while self.trimming.lock().get_mut(subject).is_some_and(std::mem::take) {
+            let trimmed = match trim {
+                Trim::Messages(keep) => {
+                    self.purge(&stream, &json!({ "filter": &**subject, "keep": keep })).await
+                }
+                Trim::Bytes(bytes) => self.trim_bytes(&stream, subject, bytes).await,
+            };
+            if let Err(refusal) = trimmed {
+                let trouble = refusal.into_trouble();
+                tracing::debug!(target: "fanfare::nats", %trouble, "a log could not be trimmed");
+                return;
+            }
         }
     }
 
     async fn trim_bytes(&self, stream: &Stream, subject: &str, most: u64) -> Result<(), Refusal> {
         let (mut sizes, mut from) = (Vec::new(), 1);
         loop {
-            let Entries { entries, pending } = self.entries(&stream.name, subject, from, AT_ONCE).await?;
-            let Some(last) = entries.last() else { break };
-            from = last.offset + 1;
-            sizes.extend(entries.iter().map(|entry| (entry.offset, entry.payload.len() as u64)));
+            let (some, pending) = self.sizes(&stream.name, subject, from, AT_ONCE).await?;
+            let Some((last, _)) = some.last() else { break };
+            from = last + 1;
+            sizes.extend(some);
             if pending == 0 {
                 break;
             }

@@ -215,6 +215,11 @@ impl Interests {
         }
     }
 
+    /// The marks that were seen are another log's.
+    pub(crate) fn forget_marks(&self) {
+        self.state.lock().topics.values_mut().for_each(|topic| topic.mark = None);
+    }
+
     /// The offset that stands before a message: that of the message before, or what the mark before it stands for.
     pub(crate) fn before(&self, topic: &TopicName, last: u64) -> u64 {
         let state = self.state.lock();

@@ -1,6 +1,7 @@
 //! What arrives: from a message to the core.
 
 mod control;
+mod doubts;
 mod interests;
 mod order;
 mod pushed;

@@ -126,6 +126,18 @@ impl Order {
         self.waiting > 0
     }
 
+    /// The last entry of a log that is known.
+    pub(super) fn last(&self, topic: &TopicName, epoch: Epoch) -> Option<u64> {
+        self.topics.get(topic).filter(|held| held.epoch == epoch).map(|held| held.last)
+    }
+
+    /// The topics of which another log was known than this one; nothing of them is known any more.
+    pub(super) fn leave_others(&mut self, epoch: Epoch) -> Vec<TopicName> {
+        let others: Vec<_> = self.topics.extract_if(|_, held| held.epoch != epoch).collect();
+        self.waiting -= others.iter().map(|(_, held)| held.early.len()).sum::<usize>();
+        others.into_iter().map(|(topic, _)| topic).collect()
+    }
+
     /// Nothing is known any more, and what waits is dropped.
     pub(super) fn forget(&mut self) {
         *self = Self::default();

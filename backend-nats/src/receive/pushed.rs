@@ -19,11 +19,12 @@ use tokio::{
 
 use super::{
     Interests, Source, control,
+    doubts::Doubts,
     order::{Arrived, Order, WAIT},
 };
 use crate::{
     error::Trouble,
-    log::{Logs, Record},
+    log::{Logs, Record, Whose},
     names::{Names, Subject},
     wire::{Message, Pushes, ServerInfo},
 };
@@ -32,13 +33,14 @@ use crate::{
 pub(crate) struct Pushed {
     node: NodeId,
     names: Arc<Names>,
-    interests: Arc<Interests>,
-    logs: Arc<Logs>,
-    inbox: Arc<Inbox>,
+    pub(super) interests: Arc<Interests>,
+    pub(super) logs: Arc<Logs>,
+    pub(super) inbox: Arc<Inbox>,
     /// What the server said last of itself and of others.
     pub(crate) info: watch::Sender<ServerInfo>,
     copies: Mutex<Copies>,
-    order: Mutex<Order>,
+    pub(super) order: Mutex<Order>,
+    pub(super) doubts: Doubts,
     heard: Mutex<control::Heard>,
     /// Something waits for what is before it.
     waits: Notify,
@@ -61,6 +63,7 @@ impl Pushed {
             info: watch::Sender::default(),
             copies: Mutex::default(),
             order: Mutex::default(),
+            doubts: Doubts::default(),
             heard: Mutex::default(),
             waits: Notify::new(),
             foreign: Foreign::new(),
@@ -73,20 +76,20 @@ impl Pushed {
     }
 
     fn topic(&self, topic: &TopicName, message: Message) {
-        match message.header("Nats-Stream") {
-            Some(stream) => match self.logs.epoch_of(stream) {
-                Some(epoch) => {
-                    let place = |name| message.number(name);
-                    let (offset, last) = (place("Nats-Sequence"), place("Nats-Last-Sequence"));
-                    let (Some(offset), Some(last)) = (offset, last) else {
-                        return self.warn_of(topic, "a message without its place");
-                    };
-                    self.logs.has_reached(stream, offset);
-                    self.logged(topic, Position::new(epoch, offset), last, message);
-                }
-                None => self.warn_of(topic, "a message of a stream that holds no logs of ours"),
-            },
-            None => self.ephemeral(topic, message),
+        let Some(stream) = message.header("Nats-Stream") else { return self.ephemeral(topic, message) };
+        let place = |name| message.number(name);
+        let (Some(offset), Some(last)) = (place("Nats-Sequence"), place("Nats-Last-Sequence")) else {
+            return self.warn_of(topic, "a message without its place");
+        };
+        let epoch = match self.logs.whose(stream) {
+            Whose::Ours(epoch) => Some(epoch),
+            Whose::Operators(_) | Whose::Unknown => self.certain(stream, topic, (offset, last)),
+            Whose::Nobodys => {
+                return self.warn_of(topic, "a message of a stream that holds no logs of ours");
+            }
+        };
+        if let Some(epoch) = epoch {
+            self.logged(topic, Position::new(epoch, offset), last, message);
         }
     }
 
@@ -105,8 +108,15 @@ impl Pushed {
     fn logged(&self, topic: &TopicName, position: Position, last: u64, message: Message) {
         let arrived =
             |message| Arrived { epoch: position.epoch, offset: position.offset, before: last, message };
-        let envelope = match Record::decode(message.payload) {
+        // Anybody can write headers: what counts is what decodes as ours.
+        let is_stored = || {
+            if let Some(stream) = message.header("Nats-Stream") {
+                self.logs.has_pushed(stream, position.offset);
+            }
+        };
+        let envelope = match Record::decode(message.payload.clone()) {
             Some(Record { mark: Some(mark), .. }) => {
+                is_stored();
                 self.interests.note_mark(topic, position.offset, mark.stands_for(position.offset));
                 return self.in_order(topic, arrived(None));
             }
@@ -123,6 +133,7 @@ impl Pushed {
         };
         match envelope {
             Ok(envelope) if envelope.message.topic == *topic && envelope.place.is_none() => {
+                is_stored();
                 let incoming = envelope.at(LogPlace { position, prev }).into_incoming();
                 return self.in_order(topic, arrived(Some(incoming)));
             }
@@ -156,6 +167,7 @@ impl Pushed {
     /// The connection is gone, and what was on its way with it.
     pub(crate) fn forget(&self) {
         self.order.lock().forget();
+        self.doubts.forget();
     }
 
     /// Gives on what waits for something that does not come, for ever.

@@ -11,7 +11,7 @@ use futures_util::TryStreamExt;
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
-use super::{PASSWORD, PATIENCE, USER};
+use super::{PASSWORD, PATIENCE, USER, requests::Requests};
 
 /// The name of the administrator's connections, by which they are known.
 const NAME: &str = "administrator";
@@ -28,7 +28,12 @@ pub struct Admin {
 
 impl Admin {
     pub async fn of(server: &Server) -> Self {
-        Self { app: connect(server, USER).await, system: connect(server, "admin").await }
+        Self::of_user(server, USER).await
+    }
+
+    /// As another user of the nodes' account.
+    pub async fn of_user(server: &Server, user: &str) -> Self {
+        Self { app: connect(server, user).await, system: connect(server, "admin").await }
     }
 
     pub async fn publish(&self, subject: impl Into<String>, payload: impl Into<Vec<u8>>) {
@@ -60,6 +65,39 @@ impl Admin {
         stream.info().await.expect("an answer").clone()
     }
 
+    /// Makes a stream for logs as an operator does; one of its name is deleted before.
+    pub async fn make_log(&self, name: &str) -> stream::Config {
+        let republish = stream::Republish {
+            source: "fanfare.l.>".into(),
+            destination: "fanfare.m.>".into(),
+            headers_only: false,
+        };
+        let config = stream::Config {
+            name: name.into(),
+            subjects: vec!["fanfare.l.>".into()],
+            max_messages_per_subject: 200_000,
+            duplicate_window: Duration::from_secs(120),
+            republish: Some(republish),
+            allow_direct: true,
+            ..stream::Config::default()
+        };
+        let _ = self.jetstream().delete_stream(name).await;
+        self.jetstream().create_stream(config.clone()).await.expect("a stream");
+        config
+    }
+
+    /// The same for last values.
+    pub async fn make_values(&self) {
+        let config = stream::Config {
+            name: "fanfare-values".into(),
+            subjects: vec!["fanfare.v.>".into()],
+            max_messages_per_subject: 1,
+            allow_direct: true,
+            ..stream::Config::default()
+        };
+        self.jetstream().create_stream(config).await.expect("a stream");
+    }
+
     /// Deletes the streams that hold logs.
     pub async fn delete_logs(&self) {
         for name in self.logs().await {
@@ -86,6 +124,30 @@ impl Admin {
             connection["name"] != NAME && subjects.is_some_and(|subjects| subjects.iter().any(|s| s == NODES))
         });
         (nodes.map(|node| node["cid"].as_u64().expect("a number")).collect(), server)
+    }
+
+    /// What nodes are subscribed to on this server, each as often as it is.
+    pub async fn subjects(&self) -> Vec<String> {
+        let query = json!({ "subscriptions": true, "limit": 10_000 });
+        let id = self.system.server_info().server_id;
+        let answer = self.ask(&format!("{id}.CONNZ"), query).await;
+        let connections = answer["data"]["connections"].as_array().expect("a list").iter();
+        let nodes = connections.filter(|connection| connection["name"] != NAME);
+        let subjects = nodes.filter_map(|node| node["subscriptions_list"].as_array()).flatten();
+        subjects.filter_map(|subject| subject.as_str().map(ToOwned::to_owned)).collect()
+    }
+
+    /// Counts what JetStream is asked from now on.
+    pub async fn requests(&self) -> Requests {
+        Requests::start(self.app.clone()).await
+    }
+
+    /// How many messages a stream holds of a subject.
+    pub async fn count(&self, stream: &str, subject: &str) -> u64 {
+        let question = json!({ "subjects_filter": subject }).to_string();
+        let answer = self.app.request(format!("$JS.API.STREAM.INFO.{stream}"), question.into()).await;
+        let answer: Value = serde_json::from_slice(&answer.expect("an answer").payload).expect("JSON");
+        answer["state"]["subjects"][subject].as_u64().unwrap_or_default()
     }
 
     /// Ends connections: from 2.10 on.

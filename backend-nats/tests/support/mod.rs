@@ -4,6 +4,7 @@
 pub mod admin;
 pub mod cluster;
 pub mod operator;
+pub mod requests;
 
 use std::{
     net::SocketAddr,

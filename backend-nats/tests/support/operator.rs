@@ -15,6 +15,7 @@ pub struct Operator {
 /// What a user logs in with.
 pub struct Credentials {
     pub seed: String,
+    pub token: String,
     /// A credentials file.
     pub file: String,
 }
@@ -63,7 +64,7 @@ impl Operator {
             "-----BEGIN NATS USER JWT-----\n{token}\n------END NATS USER JWT------\n\n\
              -----BEGIN USER NKEY SEED-----\n{seed}\n------END USER NKEY SEED------\n"
         );
-        Credentials { seed, file }
+        Credentials { seed, token, file }
     }
 }
 

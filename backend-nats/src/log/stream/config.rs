@@ -35,7 +35,7 @@ impl Logs {
             num_replicas: *replicas,
             duplicate_window: nanoseconds(needs.window),
             allow_direct: true,
-            republish: Some(Republish { src, dest }),
+            republish: Some(Republish { src, dest, headers_only: false }),
             more: serde_json::Map::new(),
         }
     }
@@ -61,7 +61,7 @@ impl Logs {
             )));
         }
         if state.last_seq < reached {
-            return self.replace(name, is_managed).await;
+            return self.replace(config, reached, is_managed).await;
         }
         let wanted = Config { name: name.clone(), ..self.config(needs, Epoch::new(0)) };
         if let Some(what) = unfit(&config, &wanted) {
@@ -69,14 +69,7 @@ impl Logs {
                 "the stream {name} has {what}: change it, or remove it"
             )));
         }
-        let held = Limits {
-            messages: u64::try_from(config.max_msgs_per_subject)
-                .ok()
-                .filter(|most| *most > 0)
-                .unwrap_or(u64::MAX),
-            age: if config.max_age == 0 { Duration::MAX } else { Duration::from_nanos(config.max_age) },
-            window: Duration::from_nanos(config.duplicate_window),
-        };
+        let held = limits_of(&config);
         if is_managed {
             if config.storage != wanted.storage {
                 return Err(Trouble::configuration(format!(
@@ -126,8 +119,25 @@ impl Logs {
         }
     }
 
-    /// A stream that ends before an offset that it has given has lost its end: another message may get that offset.
-    async fn replace(&self, name: &str, is_managed: bool) -> Result<Option<Stream>, Trouble> {
+    /// A stream that ends before an offset that it has given has lost its end: another message may get that offset. What it still holds is
+    /// the operator's: it is set aside, and nothing of it deleted.
+    async fn replace(
+        &self,
+        config: Config,
+        reached: u64,
+        is_managed: bool,
+    ) -> Result<Option<Stream>, Trouble> {
+        let name = config.name.clone();
+        // Looked at once more, a little later, before anything is done.
+        tokio::time::sleep(BEFORE_ACTING).await;
+        let last = match self.api.ask::<Info>(&format!("STREAM.INFO.{name}"), &json!({})).await {
+            Ok(info) => info.state.last_seq,
+            Err(refusal) if refusal.is_gone() => return Ok(None),
+            Err(refusal) => return Err(refusal.into_trouble()),
+        };
+        if last >= reached {
+            return Ok(None);
+        }
         if !is_managed {
             return Err(Trouble::new(
                 BackendErrorKind::Corrupt,
@@ -136,12 +146,33 @@ impl Logs {
                 ),
             ));
         }
-        tracing::warn!(target: "fanfare::nats", stream = name, "the stream has lost its last messages: all logs begin anew");
-        match self.api.ask::<serde_json::Value>(&format!("STREAM.DELETE.{name}"), &json!({})).await {
-            Ok(_) => Ok(None),
-            Err(refusal) if refusal.is_gone() => Ok(None),
-            Err(refusal) => Err(refusal.into_trouble()),
+        let aside = self.names.aside(&name);
+        // Nobody reads it any more who has not heard of it.
+        let config = Config { subjects: vec![aside.clone()], allow_direct: false, ..config };
+        match self.api.ask::<Info>(&format!("STREAM.UPDATE.{name}"), &config).await {
+            Ok(_) => {}
+            Err(refusal) if refusal.is_gone() => return Ok(None),
+            Err(refusal) => return Err(refusal.into_trouble()),
         }
+        tracing::warn!(
+            target: "fanfare::nats", stream = name, last, reached, subject = aside,
+            "the stream ends before a message that it had stored: all logs begin anew in another one. It is set aside with what it \
+             still holds: look at it if you need any of it, then remove it (`nats stream rm`)"
+        );
+        Ok(None)
+    }
+}
+
+/// How long it is waited before a stream that seems to have lost its end is looked at once more.
+const BEFORE_ACTING: Duration = Duration::from_millis(200);
+
+/// What a stream holds of each topic.
+pub(super) fn limits_of(config: &Config) -> Limits {
+    let most = u64::try_from(config.max_msgs_per_subject).ok().filter(|most| *most > 0);
+    Limits {
+        messages: most.unwrap_or(u64::MAX),
+        age: if config.max_age == 0 { Duration::MAX } else { Duration::from_nanos(config.max_age) },
+        window: Duration::from_nanos(config.duplicate_window),
     }
 }
 
@@ -152,16 +183,27 @@ fn unfit(config: &Config, wanted: &Config) -> Option<String> {
     }
     let republish = |config: &Config| config.republish.clone().unwrap_or_default();
     if republish(config) != republish(wanted) {
-        let Republish { src, dest } = republish(wanted);
-        return Some(format!("another republish than from {src} to {dest}"));
+        let Republish { src, dest, .. } = republish(wanted);
+        return Some(format!("another republish than from {src} to {dest}, of whole messages"));
     }
-    if config.retention != wanted.retention || config.discard != wanted.discard {
+    unfit_in(config)
+}
+
+/// What a stream has that neither logs nor last values can do with.
+pub(in crate::log) fn unfit_in(config: &Config) -> Option<String> {
+    let says = |name: &str| config.more.get(name).and_then(serde_json::Value::as_bool).unwrap_or_default();
+    let has = |name: &str| config.more.get(name).is_some_and(|value| !value.is_null());
+    if config.retention != "limits" || config.discard != "old" {
         return Some("another retention than limits, or another discard than old".to_owned());
     }
-    let says = |name: &str| config.more.get(name).and_then(serde_json::Value::as_bool).unwrap_or_default();
-    if !config.allow_direct || says("sealed") || says("no_ack") || config.more.contains_key("mirror") {
+    if !config.allow_direct || says("sealed") || says("no_ack") || has("mirror") {
         return Some(
             "no direct reads (allow_direct), no acknowledgements, or is sealed or a mirror".to_owned(),
+        );
+    }
+    if says("deny_purge") || has("subject_transform") || has("sources") || has("subject_delete_marker_ttl") {
+        return Some(
+            "deny_purge, so that nothing is trimmed, or messages of others: subject_transform, sources, delete markers".to_owned(),
         );
     }
     None

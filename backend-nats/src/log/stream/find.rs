@@ -1,6 +1,6 @@
 //! Finds the stream: which there is, or which of several, or a new one.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use fanfare_core::message::Epoch;
 use serde::Deserialize;
@@ -18,6 +18,10 @@ use crate::{
 
 /// How often it is tried again where others change streams at the same time.
 const TRIES: usize = 8;
+
+/// The pauses before something is sent again that a stream has refused.
+const SHORTEST: Duration = Duration::from_millis(10);
+const LONGEST: Duration = Duration::from_millis(400);
 
 impl Logs {
     /// The stream that holds the logs; looked for, and made, where it is not known.
@@ -38,7 +42,7 @@ impl Logs {
                 continue;
             }
             state.epochs.insert(stream.name.to_string(), stream.epoch);
-            state.stream = Some(stream.clone());
+            (state.stream, state.certain) = (Some(stream.clone()), Some(stream.clone()));
             drop(state);
             self.queue.set_stream(stream.name.clone());
             return Ok(stream);
@@ -50,8 +54,12 @@ impl Logs {
     pub(crate) async fn serve(&self) {
         loop {
             self.queue.until_it_lacks_a_stream().await;
-            if self.queue.was_refused() {
-                self.state.lock().stream = None;
+            let refusals = self.queue.refusals();
+            if refusals > 0 {
+                // It was replaced, or is without a leader for a while.
+                tokio::time::sleep(pause(refusals)).await;
+                let mut state = self.state.lock();
+                (state.stream, state.certain) = (None, None);
             }
             let connection = self.queue.connection();
             match self.stream().await {
@@ -149,6 +157,12 @@ impl Logs {
             Err(refusal) => Err(refusal.into_trouble()),
         }
     }
+}
+
+/// How long it is waited before what was refused so often is sent again: not at all the first time.
+fn pause(refusals: u8) -> Duration {
+    let doublings = u32::from(refusals.saturating_sub(2)).min(6);
+    if refusals < 2 { Duration::ZERO } else { (SHORTEST * 2_u32.pow(doublings)).min(LONGEST) }
 }
 
 /// JetStream does not answer what streams there are.

@@ -49,5 +49,5 @@ impl Limits {
 
 /// How many messages of a topic are held that retains so many: at least two more, by which it is known where its log begins.
 pub(super) fn held(messages: u64) -> u64 {
-    messages.saturating_add(2).next_power_of_two().clamp(LEAST_MESSAGES, 1 << 40)
+    messages.clamp(LEAST_MESSAGES - 2, (1 << 40) - 2).saturating_add(2).next_power_of_two()
 }

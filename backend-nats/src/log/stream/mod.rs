@@ -7,19 +7,24 @@
 mod config;
 mod find;
 mod limits;
+mod watch;
 
-use std::{
-    collections::{HashMap, HashSet},
-    hash::{DefaultHasher, Hash, Hasher},
-    sync::Arc,
-};
+use std::{collections::HashMap, sync::Arc};
 
+pub(in crate::log) use config::unfit_in;
 use fanfare_core::{backend::Retention, message::Epoch};
 pub(crate) use limits::Limits;
 use parking_lot::Mutex;
 
-use super::{Keep, api::Api};
-use crate::{names::Names, settings::Settings, wire::Queue};
+use super::{Keep, api::Api, same::Acknowledged};
+use crate::{
+    names::Names,
+    settings::{Settings, Streams},
+    wire::Queue,
+};
+
+/// Of how many streams it is remembered that they were met.
+const MAX_EPOCHS: usize = 64;
 
 /// The stream that holds the logs, as long as nothing says that it is another.
 pub(crate) struct Logs {
@@ -30,13 +35,16 @@ pub(crate) struct Logs {
     state: Mutex<State>,
     /// One task at a time looks for the stream.
     looking: tokio::sync::Mutex<()>,
-    /// The subjects that are being trimmed.
-    pub(in crate::log) trimming: Mutex<HashSet<Arc<str>>>,
+    pub(in crate::log) acknowledged: Mutex<Acknowledged>,
+    /// The subjects that are being trimmed, and whether once more.
+    pub(in crate::log) trimming: Mutex<HashMap<Arc<str>, bool>>,
 }
 
 #[derive(Default)]
 struct State {
     stream: Option<Arc<Stream>>,
+    /// The same; also while it is looked whether it holds enough.
+    certain: Option<Arc<Stream>>,
     /// What topics are known to need.
     needs: Limits,
     /// The highest offset that is known of each stream: one that has less has lost its end.
@@ -58,8 +66,8 @@ pub(crate) struct Stream {
 impl Logs {
     pub(crate) fn new(queue: Arc<Queue>, names: Arc<Names>, settings: Arc<Settings>) -> Self {
         let api = Api::new(queue.clone(), settings.clone());
-        let (state, looking, trimming) = Default::default();
-        Self { api, names, settings, queue, state, looking, trimming }
+        let (state, looking, acknowledged, trimming) = Default::default();
+        Self { api, names, settings, queue, state, looking, acknowledged, trimming }
     }
 
     /// A topic is used that retains this. What is published waits until the stream holds as much.
@@ -79,7 +87,7 @@ impl Logs {
     /// The stream is to be looked at anew.
     pub(crate) fn forget(&self) {
         let mut state = self.state.lock();
-        (state.stream, state.knows_values) = (None, false);
+        (state.stream, state.certain, state.knows_values) = (None, None, false);
         drop(state);
         self.queue.forget_stream();
     }
@@ -96,6 +104,19 @@ impl Logs {
     /// The stream, where it is known.
     pub(in crate::log) fn known(&self) -> Option<Arc<Stream>> {
         self.state.lock().stream.clone()
+    }
+
+    /// The stream that has been looked at since we are connected, and has not been gone since.
+    pub(in crate::log) fn certain(&self) -> Option<Arc<Stream>> {
+        self.state.lock().certain.clone()
+    }
+
+    fn is_managed(&self) -> bool {
+        !self.is_checked()
+    }
+
+    pub(in crate::log) fn is_checked(&self) -> bool {
+        self.settings.logs.streams == Streams::Checked
     }
 
     pub(in crate::log) fn knows_values(&self) -> bool {
@@ -130,6 +151,23 @@ impl Logs {
         }
     }
 
+    /// A message of ours has been pushed that a stream has stored. If it is not the one that is known, that one has been replaced.
+    pub(crate) fn has_pushed(&self, stream: &str, offset: u64) {
+        self.has_reached(stream, offset);
+        let Some(epoch) = self.names.epoch(stream) else { return };
+        let mut state = self.state.lock();
+        let is_new = state.stream.as_ref().is_some_and(|known| *known.name != *stream)
+            && !state.epochs.contains_key(stream);
+        if is_new {
+            if state.epochs.len() > MAX_EPOCHS {
+                state.epochs.clear();
+            }
+            state.epochs.insert(stream.to_owned(), epoch);
+            drop(state);
+            self.forget();
+        }
+    }
+
     /// The epoch of the logs in a stream.
     pub(crate) fn epoch_of(&self, stream: &str) -> Option<Epoch> {
         self.names.epoch(stream).or_else(|| self.state.lock().epochs.get(stream).copied())
@@ -150,9 +188,23 @@ impl Stream {
 }
 
 /// The epoch of a stream that somebody else has made.
-fn identity(name: &str, created: &str) -> Epoch {
-    // The hasher has no random state: every node comes to the same.
-    let mut hasher = DefaultHasher::new();
-    (name, created).hash(&mut hasher);
-    Epoch::new(hasher.finish().max(1))
+pub(in crate::log) fn identity(name: &str, created: &str) -> Epoch {
+    // FNV-1a: every node comes to the same, whatever compiled it.
+    let bytes = name.bytes().chain([0]).chain(created.bytes());
+    let hash = bytes
+        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3));
+    Epoch::new(hash.max(1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_epoch_of_a_stream_is_the_same_for_ever() {
+        let of = |name, created| identity(name, created).value();
+        assert_eq!(of("logs", "2024-01-01T00:00:00Z"), 0x671c_2b41_4ee7_dd90);
+        assert_ne!(of("logs", "2024-01-01T00:00:01Z"), 0x671c_2b41_4ee7_dd90);
+        assert_ne!(of("log", "s2024-01-01T00:00:00Z"), of("logs", "2024-01-01T00:00:00Z"));
+    }
 }
