@@ -77,7 +77,7 @@ const TRANSPORT: &str = "http";
 /// | 422 | `invalid_payload` | a hook refuses the payload |
 /// | 429 | `rate_limited`, `limit_exceeded` | too many of this user or address; `Retry-After` |
 /// | 503 | `draining`, `backend_unavailable`, `limit_exceeded` | not now; `Retry-After` |
-/// | 500, 504 | `internal`, `timeout` | whether the message was accepted is not known: repeat it with an `Idempotency-Key` alone |
+/// | 500, 504 | `internal`, `timeout` | whether the message was accepted is not known: repeat it with an `Idempotency-Key` alone, and not at all where `retry` is `false` |
 ///
 /// All but the last line mean that the message was not accepted, with one exception that its error tells: `backend_unavailable` on an
 /// ephemeral topic, whose subscribers on this node may have it.
