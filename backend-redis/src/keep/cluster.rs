@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use fanfare_core::backend::blocks::Chain;
 use redis::Value;
 use tokio::time::{sleep, timeout};
 
@@ -29,7 +30,7 @@ impl Servers {
                 Ok(ranges) => self.arrange(ranges),
                 Err(trouble) => {
                     if !self.stop.is_cancelled() {
-                        tracing::debug!(target: "fanfare::redis", error = %trouble, "cannot see the Cluster's slots");
+                        tracing::debug!(target: "fanfare::redis", error = %Chain(&trouble), "cannot see the Cluster's slots");
                     }
                     self.node.health.failed(&trouble);
                 }

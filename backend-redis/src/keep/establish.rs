@@ -1,6 +1,6 @@
 //! Makes a connection, whatever it takes.
 
-use fanfare_core::backend::blocks::Outage;
+use fanfare_core::backend::blocks::{Chain, Outage};
 use redis::Value;
 use tokio::time::timeout;
 
@@ -16,7 +16,7 @@ pub(super) async fn establish(node: &Node, peer: &Peer, role: Role) -> Establish
     let mut outage = Outage::new();
     let failed = |trouble: &Trouble, speaks| {
         if speaks {
-            tracing::warn!(target: "fanfare::redis", connection = role.name(), error = %trouble, "cannot connect");
+            tracing::warn!(target: "fanfare::redis", connection = role.name(), error = %Chain(trouble), "cannot connect");
         }
         node.health.failed(trouble);
         peer.queue(role).give_up();

@@ -2,6 +2,7 @@
 
 use std::{pin::pin, sync::Arc, time::Duration};
 
+use fanfare_core::backend::blocks::Chain;
 use redis::Value;
 use tokio::time::{sleep, timeout};
 
@@ -64,7 +65,7 @@ impl Servers {
             }
             queue.down();
             self.stale.notify_one();
-            tracing::warn!(target: "fanfare::redis", connection = role.name(), error = %trouble, "the connection is lost");
+            tracing::warn!(target: "fanfare::redis", connection = role.name(), error = %Chain(&trouble), "the connection is lost");
         }
     }
 
@@ -113,7 +114,7 @@ impl Servers {
                     Ok(Value::ServerError(error)) => {
                         // Of this one the core hears when it asks itself.
                         let error = answered(&error);
-                        tracing::warn!(target: "fanfare::redis", channel = &*confirm.channel, %error, "cannot subscribe");
+                        tracing::warn!(target: "fanfare::redis", channel = &*confirm.channel, error = %Chain(&error), "cannot subscribe");
                         self.stale.notify_one();
                     }
                     Ok(_) => {}
