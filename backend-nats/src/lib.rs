@@ -26,11 +26,11 @@
 //! | --- | --- |
 //! | `nats://user:password@host:4222` | one server; login and port may be left out |
 //! | `nats://token@host` | a login by token |
-//! | `nats://host1,host2:4223` | several of a cluster; others that they tell of are used, too |
+//! | `nats://host1,host2:4223` | several of a cluster; others that they tell of are used, too, with TLS under the name of who told, where that was a name and they are told of by IP addresses |
 //! | `tls://..`, `nats+tls://..` | TLS (feature `tls`), which is also spoken where a server asks for it |
 //! | `nats://host?creds=/run/app.creds` | a JWT with its key; `?nkey=SU..` is an nkey, `?token=..` a token |
 //!
-//! What is secret in a URL is percent-encoded. No log, error or `Debug` shows it.
+//! `nats://host1,nats://host2` is the same as `nats://host1,host2`. What is special in a login (`/ ? # @ %`) is percent-encoded. No log, error or `Debug` shows it.
 //!
 //! # What NATS holds
 //!
@@ -77,10 +77,10 @@
 //!
 //! A stream that is deleted, or gone with the server's disk, is made anew under another name, and its logs are others: every
 //! subscriber is told of a gap. So it is with one that comes back with fewer messages than it had acknowledged, as one in memory does
-//! after a restart: as soon as a node that knows of an offset beyond its end meets it, the stream is set aside, and all logs begin anew in another
-//! one. What it still holds stays until an operator removes it, as a warning says. (An offset is
-//! a number of the stream, and JetStream leaves none out: it cannot go on behind a hole.) What knows of
-//! no such offset cannot see the loss: with [`Storage::Memory`] on several servers, or a file system that loses what was written, use
+//! after a restart: as soon as a node that knows of an offset beyond its end meets it, the stream is set aside, and
+//! all logs begin anew in another one. What it still holds stays there until its time is over or an operator removes it, as a warning says;
+//! before server 2.10 it is deleted. (An offset is a number of the stream, and JetStream leaves none out: it cannot go on behind a hole.)
+//! What knows of no such offset cannot see the loss: with [`Storage::Memory`] on several servers, or a file system that loses what was written, use
 //! replicas.
 //!
 //! # What it does not do
@@ -89,8 +89,7 @@
 //!   soon as their connections bring it: within about one of their round trips. An ephemeral message that another server takes in this
 //!   time does not arrive, and where it was the topic's first one from its node nobody is told. Logged ones arrive: they are read.
 //! - Message ids are remembered by the stream. After a restart it knows those of the messages that it still holds.
-//! - Servers that others tell of are known by their addresses, which a certificate seldom names: with TLS, name all servers of a cluster in the
-//!   URL. A server that begins with TLS before it says what it is (`handshake_first`) is not understood.
+//! - A server that begins with TLS before it says what it is (`handshake_first`) is not understood.
 //! - What nodes tell each other comes in frames of up to 60 KiB: a `max_payload` below 64 KiB is refused.
 //! - Subscribing to a logged topic for the first time writes a mark of a few bytes, which stays as long as the stream holds messages: let
 //!   not everybody subscribe to any name that matches a logged pattern.
