@@ -66,7 +66,7 @@ async fn a_stray_message_tells_nothing_of_a_stream(program: Program) {
     node.end().await;
 }
 
-/// What has been stored is never deleted because of what somebody says.
+/// What has been stored is not deleted, from 2.10 on: somebody may have said what is not so, or put a backup back.
 async fn a_stream_that_seems_to_have_lost_its_end_is_set_aside(program: Program) {
     let Some(setup) = Setup::start(program).await else { return };
     let (node, reader) = (lone(setup.builder()).await, lone(setup.builder()).await);
@@ -87,8 +87,10 @@ async fn a_stream_that_seems_to_have_lost_its_end_is_set_aside(program: Program)
     for node in [&node, &reader] {
         assert_eq!(texts(node).await, ["2"], "nobody goes on with the old log");
     }
-    let held = admin.count(&old, &format!("fanfare.l.t.{LOGGED}")).await;
-    assert!(held >= 1, "the operator has what was stored");
+    if !setup.is_debians() {
+        let held = admin.count(&old, &format!("fanfare.l.t.{LOGGED}")).await;
+        assert!(held >= 1, "the operator has what was stored");
+    }
     for node in [node, reader] {
         node.end().await;
     }

@@ -8,7 +8,7 @@ use serde_json::json;
 use super::{Limits, Logs, Stream, identity, limits::FOREVER};
 use crate::{
     error::Trouble,
-    log::api::{Config, Info, Republish},
+    log::api::{Config, Info, Refusal, Republish},
     settings::{LogSettings, Storage, Streams},
 };
 
@@ -152,6 +152,10 @@ impl Logs {
         match self.api.ask::<Info>(&format!("STREAM.UPDATE.{name}"), &config).await {
             Ok(_) => {}
             Err(refusal) if refusal.is_gone() => return Ok(None),
+            // An older server lets no stream that publishes again have other subjects: then there is only one way to go on.
+            Err(Refusal::Error(_)) if self.version() < SETS_ASIDE => {
+                return self.delete(&name, last, reached).await;
+            }
             Err(refusal) => return Err(refusal.into_trouble()),
         }
         tracing::warn!(
@@ -161,7 +165,22 @@ impl Logs {
         );
         Ok(None)
     }
+
+    async fn delete(&self, name: &str, last: u64, reached: u64) -> Result<Option<Stream>, Trouble> {
+        tracing::warn!(
+            target: "fanfare::nats", stream = name, last, reached,
+            "the stream ends before a message that it had stored: it is deleted, and all logs begin anew. From NATS 2.10 on it would be kept"
+        );
+        match self.api.ask::<serde_json::Value>(&format!("STREAM.DELETE.{name}"), &json!({})).await {
+            Ok(_) => Ok(None),
+            Err(refusal) if refusal.is_gone() => Ok(None),
+            Err(refusal) => Err(refusal.into_trouble()),
+        }
+    }
 }
+
+/// The oldest version that lets a stream be set aside.
+const SETS_ASIDE: (u64, u64) = (2, 10);
 
 /// How long it is waited before a stream that seems to have lost its end is looked at once more.
 const BEFORE_ACTING: Duration = Duration::from_millis(200);
@@ -223,4 +242,44 @@ fn nanoseconds(time: Duration) -> u64 {
 /// How long messages are held: 0 is for ever.
 fn age(time: Duration) -> u64 {
     if time >= FOREVER { 0 } else { nanoseconds(time) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_logs_cannot_do_with_is_seen() {
+        let of = |more: serde_json::Value| -> Config {
+            let mut config = json!({
+                "name": "logs", "subjects": ["p.l.>"], "retention": "limits", "discard": "old", "storage": "file",
+                "max_msgs": -1, "max_bytes": -1, "max_consumers": -1, "max_msgs_per_subject": 64, "max_age": 0,
+                "num_replicas": 1, "allow_direct": true, "republish": { "src": "p.l.>", "dest": "p.m.>" },
+            });
+            let fields = config.as_object_mut().unwrap();
+            fields.extend(more.as_object().unwrap().clone());
+            serde_json::from_value(config).unwrap()
+        };
+        let wanted = of(json!({}));
+        for fits in
+            [json!({}), json!({ "deny_delete": true, "sealed": false, "mirror": null, "compression": "s2" })]
+        {
+            assert_eq!(unfit(&of(fits.clone()), &wanted), None, "{fits}");
+        }
+        for unfits in [
+            json!({ "subjects": ["p.l.>", "x"] }),
+            json!({ "republish": null }),
+            json!({ "republish": { "src": "p.l.>", "dest": "p.m.>", "headers_only": true } }),
+            json!({ "retention": "interest" }),
+            json!({ "discard": "new" }),
+            json!({ "allow_direct": false }),
+            json!({ "sealed": true }),
+            json!({ "deny_purge": true }),
+            json!({ "subject_transform": { "src": ">", "dest": "x.>" } }),
+            json!({ "subject_delete_marker_ttl": 1_000_000_000 }),
+            json!({ "sources": [{ "name": "other" }] }),
+        ] {
+            assert!(unfit(&of(unfits.clone()), &wanted).is_some(), "{unfits}");
+        }
+    }
 }

@@ -174,3 +174,19 @@ fn off(refusal: Refusal) -> Trouble {
         refusal => refusal.into_trouble(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_has_no_leader_is_asked_for_seconds_and_not_at_once_again() {
+        let pauses: Vec<_> = (1..=16).map(pause).collect();
+        assert_eq!(pauses[0], Duration::ZERO, "a stream that was replaced has a successor");
+        assert!(pauses.is_sorted() && pauses[1] >= SHORTEST && pauses[15] == LONGEST);
+        assert!(
+            (3..5).contains(&pauses.iter().sum::<Duration>().as_secs()),
+            "about as long as a publish lasts"
+        );
+    }
+}
