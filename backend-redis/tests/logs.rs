@@ -2,29 +2,22 @@
 
 mod support;
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::time::Duration;
 
 use fanfare_core::{
     backend::{BackendState, HistoryQuery},
-    message::MessageParts,
     session::Start,
     subscription::Delivery,
     topic::TopicConfig,
 };
 use fanfare_testkit::{
-    faults::{Told, World, retention},
+    faults::{World, logs, retention},
     server::Program,
 };
-use support::{PATIENCE, Setup, broker, lone, topic};
+use support::{PATIENCE, Setup, broker, lone};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 const TOPIC: &str = "logged.t";
-
-fn keyed(key: usize, text: &str) -> MessageParts {
-    let mut parts = MessageParts::new(topic(TOPIC), text);
-    parts.key = Some(format!("key-{key}").into());
-    parts
-}
 
 /// What is published while the server is away belongs to the log that was there before: nothing was lost of it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -171,100 +164,30 @@ async fn what_has_expired_is_found_across_a_leap() {
 /// Keys that are written while the last values are read are not passed over, and none comes twice.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn last_values_are_complete_while_they_are_written() {
-    const KEYS: usize = 1200;
     let Some(setup) = Setup::start(Program::Redis).await else { return };
-    let kept = retention(&TopicConfig::new().history(10).latest(KEYS));
-    let node = Arc::new(lone(setup.builder()).await);
-    for publish in
-        (0..KEYS).map(|key| node.hand_over_parts(keyed(key, "old"), Some(kept))).collect::<Vec<_>>()
-    {
-        publish.await.expect("it is stored");
-    }
-    let writer = tokio::spawn({
-        let node = node.clone();
-        async move {
-            loop {
-                for key in 0..KEYS {
-                    let _ = node.hand_over_parts(keyed(key, "new"), Some(kept)).await;
-                }
-            }
-        }
-    });
-    for _ in 0..50 {
-        let page = node.history(TOPIC, HistoryQuery::Latest).await;
-        let keys: BTreeSet<_> = page.messages.iter().filter_map(|m| m.key().map(ToOwned::to_owned)).collect();
-        assert_eq!(page.messages.len(), keys.len(), "one value for each key");
-        assert_eq!(keys.len(), KEYS, "every key");
-        let offsets: Vec<_> = page.messages.iter().filter_map(|m| m.position().map(|p| p.offset)).collect();
-        assert!(offsets.is_sorted(), "in the log's order");
-        assert!(
-            offsets.last().is_none_or(|last| *last <= page.last),
-            "the log's end is not before its values"
-        );
-    }
-    writer.abort();
-    let _ = writer.await;
-    Arc::into_inner(node).expect("the last one").end().await;
+    logs::last_values_while_written(lone(setup.builder()).await, 1200, 50).await;
 }
 
 /// Last values of any size are read, in answers of bounded size.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn large_last_values_are_read() {
     let Some(setup) = Setup::start(Program::Redis).await else { return };
-    let kept = retention(&TopicConfig::new().history(1).latest(150));
     let node = lone(setup.builder().publish_within(PATIENCE).answer_within(PATIENCE)).await;
-    let large = "x".repeat(2 << 20);
-    for key in 0..150 {
-        node.hand_over_parts(keyed(key, &large), Some(kept)).await.expect("it is stored");
-    }
-    let page = node.history(TOPIC, HistoryQuery::Latest).await;
-    assert_eq!(page.messages.len(), 150);
-    node.end().await;
+    logs::large_last_values(node, 150, 2 << 20).await;
 }
 
 /// Clients name positions as they like.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn positions_that_never_were_are_answered() {
     let Some(setup) = Setup::start(Program::Redis).await else { return };
-    let kept = retention(&TopicConfig::new().history(100));
-    let node = lone(setup.builder()).await;
-    for n in 1..=3 {
-        node.hand_over(TOPIC, &n.to_string(), Some(kept)).await.expect("it is stored");
-    }
-    for offset in [3, 4, 1 << 53, u64::MAX - 1, u64::MAX] {
-        let page = node.history(TOPIC, HistoryQuery::After { offset, limit: 10 }).await;
-        assert_eq!((page.messages.len(), page.more, page.last), (0, false, 3), "after {offset}");
-        let before = node.history(TOPIC, HistoryQuery::Before { offset: Some(offset), limit: 10 }).await;
-        assert_eq!(before.messages.len(), if offset == 3 { 2 } else { 3 }, "before {offset}");
-    }
-    let none = node.history(TOPIC, HistoryQuery::Before { offset: Some(0), limit: 10 }).await;
-    assert_eq!((none.messages.len(), none.more), (0, false));
-    node.end().await;
+    logs::positions_that_never_were(lone(setup.builder()).await).await;
 }
 
 /// Configurations at their ends.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_log_without_bounds_is_a_log() {
     let Some(setup) = Setup::start(Program::Redis).await else { return };
-    let node = lone(setup.builder()).await;
-    let ends = [
-        TopicConfig::new().history(usize::MAX).history_bytes(usize::MAX).history_ttl(Duration::MAX),
-        TopicConfig::new().history(1).history_bytes(0).idempotency_window(Duration::MAX),
-        TopicConfig::new().history(1).idempotency_window(Duration::ZERO).latest(usize::MAX),
-    ];
-    for (index, config) in ends.iter().enumerate() {
-        let name = format!("logged.{index}");
-        let kept = retention(config);
-        node.subscribe(&name, Some(kept)).await;
-        for n in 1..=3 {
-            let mut parts = MessageParts::new(topic(&name), "hello");
-            (parts.message_id, parts.key) = (Some(format!("id-{n}").into()), Some("k".into()));
-            node.hand_over_parts(parts, Some(kept)).await.expect("it is stored");
-        }
-        let page = node.history(&name, HistoryQuery::After { offset: 0, limit: 10 }).await;
-        assert!(!page.messages.is_empty(), "{config}");
-    }
-    node.end().await;
+    logs::without_bounds(lone(setup.builder()).await).await;
 }
 
 /// What came before an outage is given before its end is told, or not at all.
@@ -272,24 +195,8 @@ async fn a_log_without_bounds_is_a_log() {
 async fn nothing_from_before_an_outage_comes_after_it() {
     let Some(setup) = Setup::start(Program::Redis).await else { return };
     let (publisher, listener) = (lone(setup.builder()).await, lone(setup.builder()).await);
-    listener.subscribe("t", None).await;
-    listener.shut(true);
-    for n in 1..=5 {
-        publisher.hand_over("t", &n.to_string(), None).await.expect("it is carried");
-    }
-    listener.until("the first one", |told| told.contains(&Told::Message("t".into(), "1".into()))).await;
-    // The others wait behind it: they have arrived when what follows them has.
-    publisher.hand_over("other", "x", None).await.expect("it is carried");
-    sleep(Duration::from_millis(200)).await;
-    setup.kill_subscribers().await;
-    listener.until("the outage", |told| told.ends_with(&[Told::State(BackendState::Up)])).await;
-    listener.shut(false);
-    publisher.until_state(BackendState::Up).await;
-    listener.subscribe("t", None).await;
-    publisher.hand_over("t", "after", None).await.expect("it is carried");
-    listener.until("the next one", |told| told.contains(&Told::Message("t".into(), "after".into()))).await;
-    assert_eq!(listener.texts("t"), ["1", "after"], "{:?}", listener.told());
-    for node in [publisher, listener] {
-        node.end().await;
-    }
+    let kick = async || {
+        setup.kill_subscribers().await;
+    };
+    logs::nothing_from_before(publisher, listener, kick).await;
 }

@@ -2,45 +2,20 @@
 
 mod support;
 
-use std::{
-    io::{self, Write},
-    sync::Arc,
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use fanfare_core::{Broker, StartError, backend::BackendState, policy::Open};
 use fanfare_redis::{RedisBackend, RedisBuilder};
-use fanfare_testkit::{backend::SECRET, faults::World, server::Program};
-use parking_lot::Mutex;
+use fanfare_testkit::{
+    backend::SECRET,
+    faults::{World, Written},
+    server::Program,
+};
 use support::{PASSWORD, PATIENCE, Setup, impostor};
 use tokio::time::sleep;
-use tracing_subscriber::fmt::MakeWriter;
 
 async fn start(builder: RedisBuilder) -> Result<Broker, StartError> {
     Broker::builder().policy(Open).backend(builder.build().expect("settings")).start().await
-}
-
-/// What the log says, in one place.
-#[derive(Clone, Default)]
-struct Written(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Written {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl<'a> MakeWriter<'a> for Written {
-    type Writer = Self;
-
-    fn make_writer(&'a self) -> Self {
-        self.clone()
-    }
 }
 
 /// The only test of its program: a log of one test's own misses what other threads were the first to say.
@@ -48,8 +23,9 @@ impl<'a> MakeWriter<'a> for Written {
 async fn foreign_bytes_are_counted_and_no_log_holds_a_secret() {
     let Some(setup) = Setup::start(Program::Redis).await else { return };
     let written = Written::default();
+    let writer = written.clone();
     let subscriber =
-        tracing_subscriber::fmt().with_writer(written.clone()).with_max_level(tracing::Level::TRACE);
+        tracing_subscriber::fmt().with_writer(move || writer.clone()).with_max_level(tracing::Level::TRACE);
     let _guard = tracing::subscriber::set_default(subscriber.finish());
     let payload = "a payload that nobody logs";
     let backend = Arc::new(setup.builder().build().expect("settings"));
@@ -82,7 +58,7 @@ async fn foreign_bytes_are_counted_and_no_log_holds_a_secret() {
     ] {
         let _: Result<Broker, StartError> = start(builder).await;
     }
-    let log = String::from_utf8_lossy(&written.0.lock()).into_owned();
+    let log = written.text();
     assert!(log.contains("refuses user or password") && log.contains("none of ours"), "{log}");
     assert_eq!(log.matches("none of ours").count(), 1, "said once in a while: {log}");
     for secret in [PASSWORD, SECRET, "wrong password", payload] {
