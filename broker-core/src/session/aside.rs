@@ -64,10 +64,13 @@ impl Aside {
     }
 
     fn pong(&self, id: Option<RequestId>) -> bool {
-        !self.seat.broker.is_draining()
-            && self.seat.owed.load() < PINGS
-            && self.reply(id, &Reply::Pong)
-            && self.seat.owed.add()
+        let owed = &self.seat.owed;
+        let is_answered =
+            !self.seat.broker.is_draining() && owed.load() < PINGS && self.reply(id, &Reply::Pong);
+        if is_answered {
+            owed.add();
+        }
+        is_answered
     }
 
     /// Enqueues a reply if there is room for it, and for what the server says meanwhile.
@@ -89,9 +92,8 @@ impl Owed {
         self.0.load(Relaxed)
     }
 
-    fn add(&self) -> bool {
+    fn add(&self) {
         self.0.fetch_add(1, Relaxed);
-        true
     }
 
     fn take(&self) -> u32 {
