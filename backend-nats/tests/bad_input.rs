@@ -42,7 +42,9 @@ async fn start(builder: NatsBuilder) -> Result<Broker, StartError> {
     let shown = format!("{backend:?}");
     assert!(!shown.contains(SECRET) && !shown.contains(PASSWORD), "{shown}");
     let logged = TopicConfig::new().history(100).latest(10);
-    Broker::builder().policy(Open).topic("logged.>", logged).backend(backend).start().await
+    let broker = Broker::builder().policy(Open).topic("logged.>", logged).backend(backend);
+    // Servers are to be what limits a message.
+    broker.limits(|limits| limits.max_message = 1 << 20).start().await
 }
 
 fn check(error: &BackendError, says: &str) {

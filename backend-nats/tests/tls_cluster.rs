@@ -73,6 +73,7 @@ async fn a_server_that_is_told_of_takes_over(program: Program) {
         }
     };
     timeout(PATIENCE, heard).await.expect("the other server takes over");
+    drop(subscription);
     for broker in [here, there] {
         broker.drain(PATIENCE).await;
     }
