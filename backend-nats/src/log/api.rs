@@ -62,6 +62,22 @@ pub(crate) struct Info {
     pub(crate) config: Config,
     pub(crate) created: String,
     pub(crate) state: StreamState,
+    /// In a cluster of servers: who leads.
+    #[serde(default)]
+    pub(crate) cluster: Option<StreamCluster>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct StreamCluster {
+    #[serde(default)]
+    leader: String,
+}
+
+impl Info {
+    /// Whether nobody would answer what is asked of the stream: it is new, or its leader has gone.
+    pub(crate) fn lacks_leader(&self) -> bool {
+        self.cluster.as_ref().is_some_and(|cluster| cluster.leader.is_empty())
+    }
 }
 
 #[derive(Clone, Copy, Debug, Deserialize)]

@@ -43,8 +43,21 @@ struct Part {
     entries: Vec<Entry>,
     /// The offset that stands before the first of them.
     before: u64,
+    /// Where the log begins: before the part, or with it.
+    floor: Floor,
     /// How many come after them.
     pending: u64,
+}
+
+/// Where a log begins.
+#[derive(Clone, Copy)]
+enum Floor {
+    /// Before the part, which begins where it was asked for.
+    First,
+    /// With the part: what was before is not retained.
+    Part,
+    /// After this offset.
+    At(u64),
 }
 
 /// How soon a server is asked again that did not have all yet.
@@ -89,9 +102,10 @@ impl Logs {
             let Some((log, entries)) = self.frontier(stream, topic, from, limit).await? else {
                 return Ok(nothing(stream));
             };
-            if entries.is_empty() && log.count == 0 && log.last.offset <= offset {
+            let is_end = log.last.stands_for() <= offset && offset <= log.last.offset;
+            if entries.is_empty() && log.count == 0 && is_end {
                 // Where there is nothing, nothing is missing.
-                let part = Part { entries, before: offset, pending: 0 };
+                let part = Part { entries, before: offset, floor: Floor::At(offset), pending: 0 };
                 return Ok(log.page(&part, offset, limit));
             }
             let part = self.part_after(&log, entries, offset, limit).await?;
@@ -117,18 +131,18 @@ impl Logs {
         let read = entries.len() as u64;
         let pending = log.count.saturating_sub(read);
         if entries.first().is_none_or(|entry| log.retains(entry, log.count)) {
-            return Ok(Part { entries, before: offset, pending });
+            return Ok(Part { entries, before: offset, floor: Floor::First, pending });
         }
         if log.count > SMALL {
             let (start, before) = self.seek(log, |entry, count| log.retains(entry, count)).await?;
             let (entries, pending) = self.read(log, start, limit).await?;
             let before = before.map_or(offset, |(entry, _)| entry.stands_for());
-            return Ok(Part { entries, before, pending });
+            return Ok(Part { entries, before, floor: Floor::Part, pending });
         }
         if let Some(next) = entries.last().filter(|_| pending > 0).map(|last| last.offset + 1) {
             entries.extend(self.read(log, next, usize::MAX).await?.0);
         }
-        Ok(Part { entries, before: offset, pending: 0 })
+        Ok(Part { entries, before: offset, floor: Floor::First, pending: 0 })
     }
 
     async fn before(
@@ -141,7 +155,7 @@ impl Logs {
         let Some((log, _)) = self.frontier(stream, topic, 1, 1).await? else { return Ok(nothing(stream)) };
         if log.count <= SMALL {
             let (entries, pending) = self.read(&log, 1, usize::MAX).await?;
-            let all = self.whole(&log, Part { entries, before: 0, pending }).await?;
+            let all = self.whole(&log, Part { entries, before: 0, floor: Floor::First, pending }).await?;
             return Ok(log.end_of(&all, offset, limit, false));
         }
         let behind = match offset {
@@ -158,7 +172,7 @@ impl Logs {
         let (entries, pending) = self.read(&log, start, limit).await?;
         let more = before.as_ref().is_some_and(|(entry, count)| log.retains(entry, *count));
         let before = before.map_or(0, |(entry, _)| entry.stands_for());
-        let part = self.whole(&log, Part { entries, before, pending }).await?;
+        let part = self.whole(&log, Part { entries, before, floor: Floor::Part, pending }).await?;
         Ok(log.end_of(&part, offset, limit, more))
     }
 
@@ -171,6 +185,7 @@ impl Logs {
         };
         part.entries.retain(|entry| entry.offset >= offset);
         part.before = part.before.max(floor);
+        part.floor = Floor::At(if matches!(part.floor, Floor::First) { floor } else { part.before });
         Ok(part)
     }
 
@@ -288,7 +303,8 @@ impl Frontier {
 
     /// The messages of a part that may be read, and the offset that stands before them. The first entries may be too many.
     fn readable(&self, part: &Part) -> (u64, Vec<(u64, Arc<Message>)>) {
-        let (mut prev, mut floor, mut messages) = (part.before, part.before, Vec::new());
+        let (mut prev, mut messages) = (part.before, Vec::new());
+        let mut floor = if let Floor::At(floor) = part.floor { floor } else { part.before };
         let mut count = part.entries.len() as u64 + part.pending;
         for entry in &part.entries {
             let is_within = self.retains(entry, count);

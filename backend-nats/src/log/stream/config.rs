@@ -48,7 +48,7 @@ impl Logs {
         needs: Limits,
         reached: u64,
     ) -> Result<Option<Stream>, Trouble> {
-        let Info { config, created, state } = info;
+        let Info { config, created, state, .. } = info;
         let is_ours = self.names.epoch(&config.name);
         let logs = &self.settings.logs;
         let is_managed = logs.streams == Streams::Managed;

@@ -17,7 +17,10 @@ use crate::{
 };
 
 /// How often it is tried again where others change streams at the same time.
-const TRIES: usize = 8;
+const TRIES: usize = 32;
+
+/// How soon a stream is looked at again that has no leader yet.
+const ELECTING: Duration = Duration::from_millis(100);
 
 /// The pauses before something is sent again that a stream has refused.
 const SHORTEST: Duration = Duration::from_millis(10);
@@ -41,7 +44,11 @@ impl Logs {
             if !stream.limits.hold(state.needs) && self.settings.logs.streams == Streams::Managed {
                 continue;
             }
-            state.epochs.insert(stream.name.to_string(), stream.epoch);
+            let before = state.epochs.insert(stream.name.to_string(), stream.epoch);
+            if before.is_some_and(|before| before != stream.epoch) {
+                // What came since then has been taken for the old one's.
+                self.another.notify_one();
+            }
             (state.stream, state.certain) = (Some(stream.clone()), Some(stream.clone()));
             drop(state);
             self.queue.set_stream(stream.name.clone());
@@ -69,6 +76,11 @@ impl Logs {
         }
     }
 
+    /// Waits until a stream turns out to be another one than that which had its name, whoever has found that out.
+    pub(crate) async fn until_it_is_another(&self) {
+        self.another.notified().await;
+    }
+
     /// `None` where it is to be tried again.
     async fn look(&self, needs: Limits) -> Result<Option<Stream>, Trouble> {
         #[derive(Deserialize)]
@@ -91,6 +103,11 @@ impl Logs {
             Err(refusal) if refusal.has_code(&[STREAM_NOT_FOUND]) => return Ok(None),
             Err(refusal) => return Err(refusal.into_trouble()),
         };
+        if info.lacks_leader() {
+            // What is asked of it now is never answered.
+            tokio::time::sleep(ELECTING).await;
+            return Ok(None);
+        }
         let reached = if self.is_another(&info) { 0 } else { reached };
         self.check(info, needs, reached).await
     }

@@ -35,6 +35,8 @@ pub(crate) struct Logs {
     state: Mutex<State>,
     /// One task at a time looks for the stream.
     looking: tokio::sync::Mutex<()>,
+    /// A stream has been found that is another one than that which had its name.
+    another: tokio::sync::Notify,
     pub(in crate::log) acknowledged: Mutex<Acknowledged>,
     /// The subjects that are being trimmed, and whether once more.
     pub(in crate::log) trimming: Mutex<HashMap<Arc<str>, bool>>,
@@ -66,8 +68,8 @@ pub(crate) struct Stream {
 impl Logs {
     pub(crate) fn new(queue: Arc<Queue>, names: Arc<Names>, settings: Arc<Settings>) -> Self {
         let api = Api::new(queue.clone(), settings.clone());
-        let (state, looking, acknowledged, trimming) = Default::default();
-        Self { api, names, settings, queue, state, looking, acknowledged, trimming }
+        let (state, looking, another, acknowledged, trimming) = Default::default();
+        Self { api, names, settings, queue, state, looking, another, acknowledged, trimming }
     }
 
     /// A topic is used that retains this. What is published waits until the stream holds as much.

@@ -29,6 +29,9 @@ impl Logs {
     fn compare(&self, known: &Arc<Stream>, info: &Info) {
         let Info { config, created, .. } = info;
         let epoch = self.names.epoch(&config.name).unwrap_or_else(|| identity(&config.name, created));
+        if epoch != known.epoch {
+            self.another.notify_one();
+        }
         if epoch != known.epoch
             || config.subjects != [self.names.logs()]
             || config.num_replicas != known.replicas
