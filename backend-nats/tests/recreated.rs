@@ -18,6 +18,7 @@ use tokio::time::timeout;
 
 on_both! {
     who_publishes_goes_on_in_the_new_log
+    who_publishes_and_who_listens_go_on_in_the_new_log
     a_new_log_that_is_longer_than_the_old_one_is_none_the_less_new
     who_only_listens_by_a_pattern_is_told
     who_comes_with_an_old_place_is_told
@@ -81,6 +82,30 @@ async fn who_publishes_goes_on_in_the_new_log(program: Program) {
         let first = publish(&one, LOGGED, "new 1").await;
         assert_eq!(first.offset, 1, "the operator's stream begins anew");
         assert_ne!(first.epoch, positions[0].epoch, "round {round}: it is another log");
+    }
+    end([one, other]).await;
+}
+
+/// Each node is both: its own message tells it, or the other one's.
+async fn who_publishes_and_who_listens_go_on_in_the_new_log(program: Program) {
+    let Some(setup) = Setup::start(program).await else { return };
+    let (one, other, _) = two(&setup).await;
+    let mut here = one.subscribe(LOGGED).await.expect("a subscription");
+    let mut there = other.subscribe(LOGGED).await.expect("a subscription");
+    publish(&one, LOGGED, "the last old one").await;
+    for subscription in [&mut here, &mut there] {
+        heard(subscription, "the last old one").await;
+    }
+    for round in 0..5 {
+        setup.admin().await.make_log(NAME).await;
+        let text = |n| format!("new {round} {n}");
+        let first = publish(&one, LOGGED, &text(1)).await;
+        let second = publish(&other, LOGGED, &text(2)).await;
+        assert_eq!((first.offset, second.offset), (1, 2), "the operator's stream begins anew");
+        assert_eq!(first.epoch, second.epoch, "round {round}: it is one log for both");
+        for subscription in [&mut here, &mut there] {
+            assert_eq!(heard(subscription, &text(2)).await, ["gap".to_owned(), text(1), text(2)]);
+        }
     }
     end([one, other]).await;
 }

@@ -70,10 +70,13 @@ impl Pushed {
         None
     }
 
-    /// Looks at the stream where it is in doubt, for ever. What came meanwhile is read again.
+    /// Looks at the stream where it is in doubt, or has turned out to be another one, for ever. What came meanwhile is read again.
     pub(crate) async fn settle_doubts(&self) {
         loop {
-            self.doubts.wake.notified().await;
+            tokio::select! {
+                () = self.doubts.wake.notified() => {}
+                () = self.logs.until_it_is_another() => {}
+            }
             let stream = self.logs.stream().await;
             let mut lost = std::mem::take(&mut *self.doubts.topics.lock());
             if lost.len() == MAX_TOPICS {
@@ -81,7 +84,11 @@ impl Pushed {
             }
             match stream {
                 Ok(stream) => {
-                    let others = self.order.lock().leave_others(stream.epoch);
+                    let others = {
+                        let mut order = self.order.lock();
+                        order.pass_over(&lost, stream.epoch);
+                        order.leave_others(stream.epoch)
+                    };
                     if !others.is_empty() {
                         tracing::warn!(
                             target: "fanfare::nats", stream = &*stream.name,
@@ -105,7 +112,10 @@ impl Order {
     /// Whether an entry cannot be one of the log that is known, or has been taken: it stands where that has been already, or names one before it
     /// that is not the last one.
     pub(super) fn contradicts(&self, topic: &TopicName, place: Position, before: u64) -> bool {
-        let last = self.last(topic, place.epoch);
-        last.is_some_and(|last| place.offset <= last || before < last)
+        match self.last(topic, place.epoch) {
+            Some(last) => place.offset <= last || before < last,
+            // Something of this log has come before, which was not taken.
+            None => before == 0 && self.is_passed_over(topic, place.epoch),
+        }
     }
 }

@@ -5,7 +5,7 @@
 //! missing by the core.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     time::Duration,
 };
 
@@ -26,6 +26,8 @@ const MAX_TOPICS: usize = 65_536;
 pub(super) struct Order {
     topics: HashMap<TopicName, Topic>,
     waiting: usize,
+    /// Logs of which nothing has been taken, although something came: it is read.
+    passed_over: HashMap<TopicName, Epoch>,
 }
 
 struct Topic {
@@ -129,6 +131,17 @@ impl Order {
     /// The last entry of a log that is known.
     pub(super) fn last(&self, topic: &TopicName, epoch: Epoch) -> Option<u64> {
         self.topics.get(topic).filter(|held| held.epoch == epoch).map(|held| held.last)
+    }
+
+    /// Something of these topics came, and was not taken. Their logs are of this epoch now, and have begun.
+    pub(super) fn pass_over(&mut self, topics: &HashSet<TopicName>, epoch: Epoch) {
+        self.passed_over.retain(|_, held| *held == epoch);
+        let room = MAX_TOPICS.saturating_sub(self.passed_over.len());
+        self.passed_over.extend(topics.iter().take(room).map(|topic| (topic.clone(), epoch)));
+    }
+
+    pub(super) fn is_passed_over(&self, topic: &TopicName, epoch: Epoch) -> bool {
+        self.passed_over.get(topic) == Some(&epoch)
     }
 
     /// The topics of which another log was known than this one; nothing of them is known any more.
