@@ -19,6 +19,7 @@ use support::{PATIENCE, Setup, lone, on_both, topic};
 use tokio::time::{Instant, sleep, sleep_until};
 
 on_both! {
+    last_values_are_read_while_they_are_written
     large_last_values_are_read
     positions_that_never_were_are_answered
     a_log_without_bounds_is_a_log
@@ -29,6 +30,11 @@ on_both! {
     a_stream_holds_what_the_topic_needs_that_needs_most
     ids_are_remembered_as_long_as_each_topic_says
     pages_of_a_long_log_leave_nothing_out
+}
+
+async fn last_values_are_read_while_they_are_written(program: Program) {
+    let Some(setup) = Setup::start(program).await else { return };
+    logs::last_values_while_written(lone(setup.builder()).await, 1200, 50).await;
 }
 
 async fn large_last_values_are_read(program: Program) {

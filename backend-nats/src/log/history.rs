@@ -216,13 +216,13 @@ impl Logs {
         Ok(Some((log, entries)))
     }
 
-    /// The last entries of a log, so many at most.
-    pub(super) async fn end(&self, log: &Frontier, limit: u64) -> Result<Vec<Entry>, Refusal> {
-        if log.count <= SMALL {
-            return Ok(self.read(log, 1, usize::MAX).await?.0);
-        }
-        let (start, _) = self.seek(log, |_, count| count <= limit).await?;
-        Ok(self.read(log, start, usize::MAX).await?.0)
+    /// The last entries of a log, about so many at most, and all that has come since the log was looked at. `None` where some of
+    /// that has been dropped meanwhile.
+    pub(super) async fn end(&self, log: &Frontier, limit: u64) -> Result<Option<Vec<Entry>>, Refusal> {
+        let start = if log.count <= SMALL { 1 } else { self.seek(log, |_, count| count <= limit).await?.0 };
+        let (entries, _) = self.read(log, start, usize::MAX).await?;
+        let first = self.first(&log.stream.name, log.stream.is_replicated(), &log.subject).await?;
+        Ok(first.filter(|first| first.offset <= log.last.offset).map(|_| entries))
     }
 
     /// So many entries from an offset on, over several answers where one does not hold them; and how many come after them.
@@ -286,8 +286,12 @@ impl Frontier {
         self.keep.keys
     }
 
-    pub(super) fn latest_page(&self, messages: Vec<Arc<Message>>) -> Page {
-        let last = self.last.stands_for();
+    /// The offset of the last message, where these entries were read to the end.
+    pub(super) fn last_with(&self, entries: &[Entry]) -> u64 {
+        entries.last().map_or(0, Entry::stands_for).max(self.last.stands_for())
+    }
+
+    pub(super) fn latest_page(&self, messages: Vec<Arc<Message>>, last: u64) -> Page {
         Page::new(self.stream.epoch, last, last, messages, false)
     }
 
@@ -298,7 +302,7 @@ impl Frontier {
 
     /// The offset of the last message: what was read may reach beyond what was the end before.
     fn end_with(&self, part: &Part) -> u64 {
-        part.entries.last().map_or(0, Entry::stands_for).max(self.last.stands_for())
+        self.last_with(&part.entries)
     }
 
     /// The messages of a part that may be read, and the offset that stands before them. The first entries may be too many.

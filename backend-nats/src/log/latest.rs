@@ -2,7 +2,8 @@
 //!
 //! A stream of its own holds one message for each key, a copy of the one in the log with its place there: `epoch:offset:prev;` and an
 //! envelope. It is written when the log has taken the message, before that is acknowledged, and only over an older one. If a node
-//! ends in between, the message is still at the end of the log, which is read as well.
+//! ends in between, the message is still at the end of the log, which is read as well, and after the values: so nothing is left out
+//! that was written while they were read, and none of them is beyond the end.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -30,6 +31,9 @@ const TRIES: usize = 64;
 
 /// How many entries at the end of the log may have values that are not written yet.
 const UNWRITTEN: u64 = 256;
+
+/// How often values are read on that are written, and dropped from the log, while they are read.
+const READS: usize = 8;
 
 /// How many values are read at once.
 const AT_ONCE: usize = 512;
@@ -87,46 +91,60 @@ impl Logs {
 
     /// The last message of each key, of the keys that were written last.
     pub(super) async fn latest(&self, stream: &Arc<Stream>, topic: &TopicName) -> Result<Page, Refusal> {
-        let Some((log, _)) = self.frontier(stream, topic, 1, 1).await? else {
-            return Ok(Page::new(stream.epoch, 0, 0, Vec::new(), false));
-        };
-        let values = self.values().await.map_err(Refusal::Trouble)?;
+        let mut values = None;
+        let mut from = 1;
         let mut newest: HashMap<String, Arc<Message>> = HashMap::new();
-        let mut put = |message: Arc<Message>| {
-            let (Some(key), Some(position)) = (message.key(), message.position()) else { return };
-            let held = newest.get(key).and_then(|held| held.position());
-            if held.is_none_or(|held| held.offset < position.offset) {
-                newest.insert(key.to_owned(), message);
+        for _ in 0..READS {
+            // Noted first: all that comes later is read from the log.
+            let Some((log, _)) = self.frontier(stream, topic, 1, 1).await? else {
+                return Ok(Page::new(stream.epoch, 0, 0, Vec::new(), false));
+            };
+            let values = match &values {
+                Some(values) => values,
+                None => values.insert(self.values().await.map_err(Refusal::Trouble)?),
+            };
+            // Of what was read before, only what has been written since.
+            for (offset, message) in self.all_values(values, topic, stream, from).await? {
+                from = from.max(offset + 1);
+                put(&mut newest, message);
             }
-        };
-        for (_, message) in self.all_values(&values, topic, stream).await? {
-            put(message);
-        }
-        let mut prev = 0;
-        for entry in self.end(&log, UNWRITTEN).await? {
-            let place = LogPlace { position: Position::new(stream.epoch, entry.offset), prev };
-            let record = entry.record().filter(|record| record.mark.is_none());
-            let envelope = record.and_then(|record| Envelope::decode(record.message).ok());
-            if let Some(message) = envelope.and_then(|envelope| envelope.at(place).into_message().ok()) {
-                put(message);
-                prev = entry.offset;
+            let Some(entries) = self.end(&log, UNWRITTEN).await? else { continue };
+            let last = log.last_with(&entries);
+            let mut prev = 0;
+            for entry in entries {
+                let place = LogPlace { position: Position::new(stream.epoch, entry.offset), prev };
+                let record = entry.record().filter(|record| record.mark.is_none());
+                let envelope = record.and_then(|record| Envelope::decode(record.message).ok());
+                if let Some(message) = envelope.and_then(|envelope| envelope.at(place).into_message().ok()) {
+                    put(&mut newest, message);
+                    prev = entry.offset;
+                }
             }
+            let mut messages: Vec<_> = newest.values().cloned().collect();
+            messages.sort_unstable_by_key(|message| offset_of(message));
+            // A server that follows the leader may have values before their entries.
+            if messages.last().is_some_and(|newest| offset_of(newest) > last) {
+                continue;
+            }
+            let surplus = messages.len().saturating_sub(log.keys());
+            messages.drain(..surplus);
+            return Ok(log.latest_page(messages, last));
         }
-        let mut messages: Vec<_> = newest.into_values().collect();
-        messages.sort_unstable_by_key(|message| message.position().map(|position| position.offset));
-        let surplus = messages.len().saturating_sub(log.keys());
-        messages.drain(..surplus);
-        Ok(log.latest_page(messages))
+        Err(Refusal::Trouble(Trouble::unavailable(
+            "the log is dropped faster than last values are read: it retains too little",
+        )))
     }
 
+    /// The last values of a topic from an offset of their stream on, with their offsets there.
     async fn all_values(
         &self,
         values: &str,
         topic: &TopicName,
         stream: &Stream,
+        mut from: u64,
     ) -> Result<Vec<(u64, Arc<Message>)>, Refusal> {
         let subject = self.names.values(topic);
-        let (mut all, mut from) = (Vec::new(), 1);
+        let mut all = Vec::new();
         loop {
             let Entries { entries, pending } = self.entries(values, &subject, from, AT_ONCE).await?;
             let Some(last) = entries.last() else { break };
@@ -158,7 +176,7 @@ impl Logs {
         if stream.epoch != position.epoch {
             return;
         }
-        let Ok(mut all) = self.all_values(values, topic, &stream).await else { return };
+        let Ok(mut all) = self.all_values(values, topic, &stream, 1).await else { return };
         all.sort_unstable_by_key(|(_, message)| message.position().map(|position| position.offset));
         for (_, message) in all.iter().take(all.len().saturating_sub(keys)) {
             if let Some(key) = message.key() {
@@ -215,6 +233,19 @@ impl Logs {
         self.know_values();
         Ok(name)
     }
+}
+
+/// Keeps the newer one of a key.
+fn put(newest: &mut HashMap<String, Arc<Message>>, message: Arc<Message>) {
+    let Some(key) = message.key() else { return };
+    if newest.get(key).is_none_or(|held| offset_of(held) < offset_of(&message)) {
+        newest.insert(key.to_owned(), message);
+    }
+}
+
+/// The offset in the log.
+fn offset_of(message: &Message) -> u64 {
+    message.position().map_or(0, |position| position.offset)
 }
 
 /// The place in the log of a value.
