@@ -4,6 +4,7 @@ use std::{fmt::Write as _, sync::Arc};
 
 use bytes::Bytes;
 use fanfare_core::backend::BackendErrorKind;
+use futures_util::{StreamExt, stream::FuturesUnordered};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::{
@@ -12,6 +13,9 @@ use crate::{
     settings::Settings,
     wire::{Answer, Call, Expect, Message, Queue},
 };
+
+/// How often a question is asked before its answer is late.
+const TIMES: u32 = 4;
 
 /// Asks JetStream.
 pub(crate) struct Api {
@@ -142,10 +146,21 @@ impl Api {
         parse(&message)
     }
 
-    /// Asks a question whose answer is a message.
+    /// Asks a question whose answer is a message. Where it does not come soon, the question is asked again, so it must be one that may be: who is
+    /// asked while a leader is being elected never answers.
     pub(crate) async fn get(&self, what: &str, question: &impl Serialize) -> Result<Message, Refusal> {
         let subject = format!("{}.{what}", self.prefix);
-        self.one(subject, Vec::new(), body(question)?).await
+        let question = body(question)?;
+        let patience = self.settings.publish_within / TIMES;
+        let mut asked = FuturesUnordered::new();
+        loop {
+            asked.push(self.one(subject.clone(), Vec::new(), question.clone()));
+            tokio::select! {
+                // The first of them is late before the last is.
+                Some(answer) = asked.next() => return answer,
+                () = tokio::time::sleep(patience) => {}
+            }
+        }
     }
 
     /// Asks a question that several messages answer.
