@@ -101,10 +101,12 @@ impl Queue {
         is_ours
     }
 
-    /// What was asked so long ago that no answer comes any more is given up.
+    /// What was asked so long ago that no answer comes any more is given up, and a question whose answer nobody waits for.
     pub(crate) fn expire(&self, limit: Duration) {
         let mut state = self.state.lock();
-        let is_late = |request: &Request| request.sent.is_some_and(|sent| sent.elapsed() > limit);
+        let is_late = |request: &Request| {
+            request.is_abandoned() || request.sent.is_some_and(|sent| sent.elapsed() > limit)
+        };
         let late: Vec<u64> =
             state.asked.iter().filter(|(_, request)| is_late(request)).map(|(number, _)| *number).collect();
         for number in late {

@@ -115,6 +115,11 @@ impl Request {
         matches!(self.call, Call::Ask { expect: Expect::UntilStatus | Expect::Count(_), .. })
     }
 
+    /// Whether it is a question, and who asked it is gone.
+    pub(super) fn is_abandoned(&self) -> bool {
+        matches!(self.call, Call::Ask { .. }) && self.reply.as_ref().is_none_or(oneshot::Sender::is_closed)
+    }
+
     pub(super) fn is_append(&self) -> bool {
         matches!(self.call, Call::Append { .. })
     }

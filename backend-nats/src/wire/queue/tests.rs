@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use bytes::Bytes;
 use futures_util::FutureExt;
 
@@ -155,4 +157,21 @@ async fn what_is_larger_than_the_server_takes_is_not_sent() {
     assert_eq!(replies(&sent(&queue)).len(), 1);
     assert!(matches!(large.answer().await, Err(Lost::Refused(_))));
     drop(fits);
+}
+
+#[tokio::test]
+async fn a_question_whose_asker_is_gone_keeps_nobody_waiting() {
+    let queue = up();
+    let ask = |subject: &str| {
+        let (subject, headers, payload) = (subject.into(), Vec::new(), Bytes::new());
+        queue.hand_over(Call::Ask { subject, headers, payload, expect: Expect::One }, false)
+    };
+    drop(ask("nobody.answers"));
+    let awaited = ask("somebody.waits");
+    sent(&queue);
+    queue.expire(Duration::MAX);
+    assert_eq!(queue.until_idle().now_or_never(), None, "one is awaited");
+    drop(awaited);
+    queue.expire(Duration::MAX);
+    assert_eq!(queue.until_idle().now_or_never(), Some(()));
 }
