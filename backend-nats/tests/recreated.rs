@@ -21,6 +21,7 @@ on_both! {
     who_publishes_and_who_listens_go_on_in_the_new_log
     a_new_log_that_is_longer_than_the_old_one_is_none_the_less_new
     who_only_listens_by_a_pattern_is_told
+    what_was_taken_for_the_old_logs_is_told_when_an_acknowledgement_tells
     who_comes_with_an_old_place_is_told
     a_purge_is_no_new_log
 }
@@ -86,14 +87,16 @@ async fn who_publishes_goes_on_in_the_new_log(program: Program) {
     end([one, other]).await;
 }
 
-/// Each node is both: its own message tells it, or the other one's.
+/// Who publishes finds out by its own message, and who only listens by those of others: also where it has taken none of the log before.
 async fn who_publishes_and_who_listens_go_on_in_the_new_log(program: Program) {
     let Some(setup) = Setup::start(program).await else { return };
     let (one, other, _) = two(&setup).await;
     let mut here = one.subscribe(LOGGED).await.expect("a subscription");
     let mut there = other.subscribe(LOGGED).await.expect("a subscription");
+    let third = broker(checked(&setup)).await;
+    let mut aside = third.subscribe(LOGGED).await.expect("a subscription");
     publish(&one, LOGGED, "the last old one").await;
-    for subscription in [&mut here, &mut there] {
+    for subscription in [&mut here, &mut there, &mut aside] {
         heard(subscription, "the last old one").await;
     }
     for round in 0..5 {
@@ -103,10 +106,11 @@ async fn who_publishes_and_who_listens_go_on_in_the_new_log(program: Program) {
         let second = publish(&other, LOGGED, &text(2)).await;
         assert_eq!((first.offset, second.offset), (1, 2), "the operator's stream begins anew");
         assert_eq!(first.epoch, second.epoch, "round {round}: it is one log for both");
-        for subscription in [&mut here, &mut there] {
+        for subscription in [&mut here, &mut there, &mut aside] {
             assert_eq!(heard(subscription, &text(2)).await, ["gap".to_owned(), text(1), text(2)]);
         }
     }
+    third.drain(Duration::from_secs(5)).await;
     end([one, other]).await;
 }
 
@@ -170,6 +174,24 @@ async fn who_only_listens_by_a_pattern_is_told(program: Program) {
     for broker in [one, other] {
         broker.drain(Duration::from_secs(5)).await;
     }
+}
+
+/// What comes of a topic that a node knows nothing of contradicts nothing.
+async fn what_was_taken_for_the_old_logs_is_told_when_an_acknowledgement_tells(program: Program) {
+    let Some(setup) = Setup::start(program).await else { return };
+    let (one, other, _) = two(&setup).await;
+    let mut there = other.subscribe_pattern("logged.a.>").await.expect("a subscription");
+    publish(&other, OTHER, "old").await;
+    setup.admin().await.make_log(NAME).await;
+    let third = broker(checked(&setup)).await;
+    let new = publish(&third, "logged.a.b", "new").await;
+    let mut next =
+        async || timeout(PATIENCE, there.recv()).await.expect("something").expect("a subscription");
+    while !matches!(next().await, Delivery::Message(_)) {}
+    assert_eq!(publish(&other, OTHER, "new").await, Position::new(new.epoch, 2));
+    while !matches!(next().await, Delivery::Gap(_)) {}
+    third.drain(Duration::from_secs(5)).await;
+    end([one, other]).await;
 }
 
 /// A client that was away meanwhile comes to a node that has nothing to do with the topic.

@@ -165,7 +165,7 @@ impl Order {
 
 #[cfg(test)]
 mod tests {
-    use fanfare_core::message::MessageParts;
+    use fanfare_core::message::{MessageParts, Position};
 
     use super::*;
 
@@ -187,6 +187,30 @@ mod tests {
             given.extend(incoming.message.payload.as_str().and_then(|text| text.parse::<u64>().ok()));
         });
         given
+    }
+
+    #[test]
+    fn a_log_that_has_begun_does_not_begin_again() {
+        let (topic, newer) = (TopicName::new("t").unwrap(), Epoch::new(8));
+        let at = |epoch, offset| Position::new(epoch, offset);
+        let mut order = Order::default();
+        assert!(!order.contradicts(&topic, at(EPOCH, 1), 0), "nothing is known");
+        order.reach(&topic, EPOCH, 3);
+        assert!(order.contradicts(&topic, at(EPOCH, 3), 2), "it stands where that has been");
+        assert!(order.contradicts(&topic, at(EPOCH, 9), 0), "it names another one before it");
+        assert!(!order.contradicts(&topic, at(EPOCH, 9), 3));
+        // It was another log, whose first one was not taken: the next one follows it, or is of a third log.
+        order.pass_over(&HashSet::from([topic.clone()]), newer);
+        assert_eq!(order.leave_others(newer), [topic.clone()]);
+        assert!(!order.contradicts(&topic, at(newer, 2), 1));
+        assert!(order.contradicts(&topic, at(newer, 1), 0));
+        assert!(
+            !order.contradicts(&TopicName::new("u").unwrap(), at(newer, 1), 0),
+            "another topic may begin"
+        );
+        // It is known of one log alone.
+        order.pass_over(&HashSet::new(), Epoch::new(9));
+        assert!(!order.contradicts(&topic, at(Epoch::new(9), 1), 0));
     }
 
     #[tokio::test(start_paused = true)]
