@@ -136,7 +136,16 @@ impl Api {
         Self { queue, settings, prefix }
     }
 
-    /// Asks a question whose answer is JSON.
+    /// Has something changed, once: asked again after its answer, it might undo what others have changed since.
+    pub(crate) async fn change<T: DeserializeOwned>(
+        &self,
+        what: &str,
+        how: &impl Serialize,
+    ) -> Result<T, Refusal> {
+        parse(&self.one(format!("{}.{what}", self.prefix), Vec::new(), body(how)?).await?)
+    }
+
+    /// Asks a question whose answer is JSON, as [`get`](Self::get) does.
     pub(crate) async fn ask<T: DeserializeOwned>(
         &self,
         what: &str,

@@ -222,7 +222,7 @@ impl Logs {
                     republish: None,
                     ..self.config_of_values()
                 };
-                match self.api.ask::<Info>(&format!("STREAM.CREATE.{name}"), &config).await {
+                match self.api.change::<Info>(&format!("STREAM.CREATE.{name}"), &config).await {
                     Ok(_) => {}
                     Err(refusal) if refusal.has_code(&[NAME_IN_USE, OVERLAPS]) => {}
                     Err(refusal) => return Err(refusal.into_trouble()),

@@ -79,7 +79,10 @@ impl Logs {
     }
 
     async fn purge(&self, stream: &Stream, question: &serde_json::Value) -> Result<(), Refusal> {
-        self.api.ask::<serde_json::Value>(&format!("STREAM.PURGE.{}", stream.name), question).await.map(drop)
+        self.api
+            .change::<serde_json::Value>(&format!("STREAM.PURGE.{}", stream.name), question)
+            .await
+            .map(drop)
     }
 }
 

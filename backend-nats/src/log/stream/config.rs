@@ -111,7 +111,7 @@ impl Logs {
             num_replicas: replicas,
             ..config
         };
-        match self.api.ask::<Info>(&format!("STREAM.UPDATE.{}", config.name), &config).await {
+        match self.api.change::<Info>(&format!("STREAM.UPDATE.{}", config.name), &config).await {
             // What came of it is looked at: another node may have changed it, too.
             Ok(_) => Ok(None),
             Err(refusal) if refusal.is_gone() => Ok(None),
@@ -149,7 +149,7 @@ impl Logs {
         let aside = self.names.aside(&name);
         // Nobody reads it any more who has not heard of it.
         let config = Config { subjects: vec![aside.clone()], allow_direct: false, ..config };
-        match self.api.ask::<Info>(&format!("STREAM.UPDATE.{name}"), &config).await {
+        match self.api.change::<Info>(&format!("STREAM.UPDATE.{name}"), &config).await {
             Ok(_) => {}
             Err(refusal) if refusal.is_gone() => return Ok(None),
             // An older server lets no stream that publishes again have other subjects: then there is only one way to go on.
@@ -171,7 +171,7 @@ impl Logs {
             target: "fanfare::nats", stream = name, last, reached,
             "the stream ends before a message that it had stored: it is deleted, and all logs begin anew. From NATS 2.10 on it would be kept"
         );
-        match self.api.ask::<serde_json::Value>(&format!("STREAM.DELETE.{name}"), &json!({})).await {
+        match self.api.change::<serde_json::Value>(&format!("STREAM.DELETE.{name}"), &json!({})).await {
             Ok(_) => Ok(None),
             Err(refusal) if refusal.is_gone() => Ok(None),
             Err(refusal) => Err(refusal.into_trouble()),

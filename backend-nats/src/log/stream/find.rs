@@ -145,7 +145,7 @@ impl Logs {
         found.sort_unstable();
         for (_, _, name) in found.iter().skip(1) {
             tracing::info!(target: "fanfare::nats", stream = name, "another node was quicker: its stream stays");
-            match self.api.ask::<serde_json::Value>(&format!("STREAM.DELETE.{name}"), &json!({})).await {
+            match self.api.change::<serde_json::Value>(&format!("STREAM.DELETE.{name}"), &json!({})).await {
                 Ok(_) => {}
                 Err(refusal) if refusal.is_gone() => {}
                 Err(refusal) => return Err(refusal.into_trouble()),
@@ -163,7 +163,7 @@ impl Logs {
             )));
         }
         let config = self.config(needs, Epoch::random());
-        match self.api.ask::<Info>(&format!("STREAM.CREATE.{}", config.name), &config).await {
+        match self.api.change::<Info>(&format!("STREAM.CREATE.{}", config.name), &config).await {
             Ok(_) => {
                 tracing::info!(target: "fanfare::nats", stream = config.name, "created the stream that holds the logs");
                 // It is looked at again: another node may have created one at the same time, and servers let that pass.
