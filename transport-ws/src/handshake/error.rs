@@ -13,6 +13,13 @@ pub(crate) enum HandshakeError {
     Method,
     #[error("a WebSocket needs HTTP/1.1")]
     HttpVersion,
+    #[error("this is the address of a WebSocket: connect with a WebSocket client")]
+    NotWebSocket,
+    #[error(
+        "header {0} asks for no upgrade, though the rest is a WebSocket's handshake: a proxy on the way took it out \
+         (nginx needs proxy_http_version 1.1, and proxy_set_header for Upgrade and Connection)"
+    )]
+    TakenOut(HeaderName),
     #[error("header {0} is missing")]
     Missing(HeaderName),
     #[error("header {0} comes more than once")]
@@ -35,10 +42,12 @@ impl HandshakeError {
     pub(crate) fn status(&self) -> StatusCode {
         match self {
             Self::Method => StatusCode::METHOD_NOT_ALLOWED,
-            Self::HttpVersion | Self::Missing(_) | Self::Doubled(_) | Self::Invalid(_) => {
-                StatusCode::BAD_REQUEST
-            }
-            Self::WebSocketVersion | Self::NotUpgradable => StatusCode::UPGRADE_REQUIRED,
+            Self::HttpVersion
+            | Self::TakenOut(_)
+            | Self::Missing(_)
+            | Self::Doubled(_)
+            | Self::Invalid(_) => StatusCode::BAD_REQUEST,
+            Self::NotWebSocket | Self::WebSocketVersion | Self::NotUpgradable => StatusCode::UPGRADE_REQUIRED,
             Self::Origin => StatusCode::FORBIDDEN,
             Self::TooManyHeaders { .. } | Self::HeadersTooLarge { .. } => {
                 StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE
@@ -61,7 +70,10 @@ impl HandshakeError {
         match self {
             Self::Method => Some("method"),
             Self::HttpVersion => Some("version"),
-            Self::Missing(name) | Self::Doubled(name) | Self::Invalid(name) => Some(known(name)),
+            Self::NotWebSocket => Some("upgrade"),
+            Self::TakenOut(name) | Self::Missing(name) | Self::Doubled(name) | Self::Invalid(name) => {
+                Some(known(name))
+            }
             Self::WebSocketVersion => Some("sec-websocket-version"),
             Self::Origin => Some("origin"),
             Self::TooManyHeaders { .. } | Self::HeadersTooLarge { .. } => Some("headers"),

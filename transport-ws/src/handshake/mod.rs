@@ -35,6 +35,7 @@ impl Accepted {
         if request.method != Method::GET {
             return Err(HandshakeError::Method);
         }
+        asks_for_upgrade(request)?;
         if request.version != Version::HTTP_11 {
             return Err(HandshakeError::HttpVersion);
         }
@@ -67,6 +68,23 @@ impl Accepted {
         }
         response
     }
+}
+
+/// Tells a page that is opened at a WebSocket's address, and a handshake whose connection headers a proxy kept to
+/// itself, from a handshake that is wrong.
+fn asks_for_upgrade(request: &Parts) -> Result<(), HandshakeError> {
+    let headers = &request.headers;
+    if !headers.contains_key(header::SEC_WEBSOCKET_KEY) {
+        let plain = request.version == Version::HTTP_11 && !headers.contains_key(header::UPGRADE);
+        return if plain { Err(HandshakeError::NotWebSocket) } else { Ok(()) };
+    }
+    if !headers.contains_key(header::UPGRADE) {
+        return Err(HandshakeError::TakenOut(header::UPGRADE));
+    }
+    // What proxies put there by themselves (RFC 9110, section 7.6.1).
+    let hop = headers::tokens(headers, &header::CONNECTION)?
+        .all(|option| ["close", "keep-alive"].iter().any(|known| option.eq_ignore_ascii_case(known)));
+    if hop { Err(HandshakeError::TakenOut(header::CONNECTION)) } else { Ok(()) }
 }
 
 fn within_limits(request: &Parts, config: &Config) -> Result<(), HandshakeError> {

@@ -63,7 +63,9 @@ fn each_header_must_be_there_once() {
     ];
     for name in needed {
         let missing = refusal(|parts| drop(parts.headers.remove(&name)));
-        assert_eq!(missing, (400, HandshakeError::Missing(name.clone())));
+        let between_neighbours = name == header::UPGRADE || name == header::CONNECTION;
+        let expected = if between_neighbours { HandshakeError::TakenOut } else { HandshakeError::Missing };
+        assert_eq!(missing, (400, expected(name.clone())));
         let doubled = refusal(|parts| {
             let value = parts.headers[&name].clone();
             parts.headers.append(&name, value);
@@ -78,10 +80,42 @@ fn each_header_must_be_there_once() {
 }
 
 #[test]
+fn who_opens_the_address_in_a_browser_is_told_what_it_is() {
+    let plain = |parts: &mut Parts| {
+        for name in
+            [header::UPGRADE, header::CONNECTION, header::SEC_WEBSOCKET_VERSION, header::SEC_WEBSOCKET_KEY]
+        {
+            parts.headers.remove(name);
+        }
+    };
+    assert_eq!(refusal(plain), (426, HandshakeError::NotWebSocket));
+    assert_eq!(HandshakeError::NotWebSocket.response().headers()[header::UPGRADE], "websocket");
+    let over_http2 = |parts: &mut Parts| {
+        plain(parts);
+        parts.version = Version::HTTP_2;
+    };
+    assert_eq!(refusal(over_http2), (400, HandshakeError::HttpVersion), "HTTP/2 has no header upgrade");
+}
+
+#[test]
+fn a_proxy_that_keeps_the_upgrade_to_itself_is_named() {
+    let taken_out = |name: HeaderName| (400, HandshakeError::TakenOut(name));
+    // nginx as it comes: HTTP/1.0, no `Upgrade`, `Connection: close`.
+    let as_it_comes = |parts: &mut Parts| {
+        parts.headers.remove(header::UPGRADE);
+        set(header::CONNECTION, "close")(parts);
+        parts.version = Version::HTTP_10;
+    };
+    assert_eq!(refusal(as_it_comes), taken_out(header::UPGRADE));
+    assert_eq!(refusal(set(header::CONNECTION, "close")), taken_out(header::CONNECTION));
+    assert_eq!(refusal(set(header::CONNECTION, "Keep-Alive")), taken_out(header::CONNECTION));
+}
+
+#[test]
 fn each_header_must_say_the_right_thing() {
     let invalid = |name: HeaderName| (400, HandshakeError::Invalid(name));
     assert_eq!(refusal(set(header::UPGRADE, "h2c")), invalid(header::UPGRADE));
-    assert_eq!(refusal(set(header::CONNECTION, "keep-alive")), invalid(header::CONNECTION));
+    assert_eq!(refusal(set(header::CONNECTION, "http2-settings")), invalid(header::CONNECTION));
     assert_eq!(refusal(set(header::SEC_WEBSOCKET_KEY, "short")), invalid(header::SEC_WEBSOCKET_KEY));
     assert_eq!(refusal(set(header::SEC_WEBSOCKET_VERSION, "8")), (426, HandshakeError::WebSocketVersion));
     assert_eq!(refusal(|parts| parts.method = Method::POST), (405, HandshakeError::Method));
