@@ -4,6 +4,7 @@ use std::{
     io::{self, IoSlice, Read},
     net::Shutdown,
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
 use fanfare_core::outbox::Wire;
@@ -67,6 +68,18 @@ impl TcpWire {
         }
     }
 
+    /// Has the connection end when the client's machine acknowledges nothing of what was sent to it for this long
+    /// (`TCP_USER_TIMEOUT`, RFC 5482, on Linux). Left alone, TCP goes on for a quarter of an hour. A client that is there and does
+    /// not read is cut after the same time. Where it cannot be set the system's own patience counts.
+    pub fn acknowledged_within(&self, patience: Duration) {
+        #[cfg(any(target_os = "linux", target_os = "android"))]
+        if let Err(error) = SockRef::from(&self.stream).set_tcp_user_timeout(Some(patience)) {
+            tracing::debug!(target: "fanfare::http", %error, "socket option not set");
+        }
+        #[cfg(not(any(target_os = "linux", target_os = "android")))]
+        let _ = patience;
+    }
+
     /// Ends one direction or both. A socket that is gone already is none the worse for it.
     pub fn shutdown(&self, how: Shutdown) {
         let _ = SockRef::from(&self.stream).shutdown(how);
@@ -75,7 +88,7 @@ impl TcpWire {
     /// Ends the connection at once, for a client that takes nothing: closed in the ordinary way, what is unsent would stay with
     /// the kernel until the client has read it. Who waits for the socket is woken.
     pub fn reset(&self) {
-        let _ = SockRef::from(&self.stream).set_linger(Some(std::time::Duration::ZERO));
+        let _ = SockRef::from(&self.stream).set_linger(Some(Duration::ZERO));
         self.shutdown(Shutdown::Both);
     }
 
@@ -107,7 +120,7 @@ impl Wire for TcpWire {
 
 #[cfg(test)]
 mod tests {
-    use std::{future::poll_fn, sync::Arc, time::Duration};
+    use std::{future::poll_fn, sync::Arc};
 
     use tokio::{
         io::{AsyncReadExt, AsyncWriteExt},
@@ -133,6 +146,15 @@ mod tests {
         assert!(wire.stream.nodelay().unwrap());
         #[cfg(target_os = "linux")]
         assert_eq!(SockRef::from(&wire.stream).tcp_notsent_lowat().unwrap(), 64 * 1024);
+    }
+
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn a_client_that_vanishes_is_given_up() {
+        let (wire, _client) = pair().await;
+        wire.acknowledged_within(Duration::from_secs(60));
+        let patience = SockRef::from(&wire.stream).tcp_user_timeout().unwrap();
+        assert_eq!(patience, Some(Duration::from_secs(60)));
     }
 
     #[tokio::test]

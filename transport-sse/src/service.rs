@@ -76,6 +76,9 @@ const TRANSPORT: &str = "sse";
 /// - Under `axum::serve` the socket stays until the client reads on or leaves, or until TCP gives up; with some 400 KiB in
 ///   hyper's buffers. On Linux `TCP_USER_TIMEOUT` lets TCP give up early: set it in
 ///   [`ListenerExt::tap_io`](https://docs.rs/axum/latest/axum/serve/trait.ListenerExt.html), together with `TCP_NODELAY`.
+/// - A reader whose machine vanishes, without a word to TCP, is given up a minute after the first heartbeat that is not
+///   acknowledged where the stream has taken the connection over, on Linux. Elsewhere that takes TCP a quarter of an hour,
+///   or what `TCP_USER_TIMEOUT` says.
 /// - Over HTTP/2 a stream that its client does not read holds its place in the connection, and at most a window's bytes, until the
 ///   client reads on, resets it or leaves. Others on the connection go on.
 ///

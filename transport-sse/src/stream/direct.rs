@@ -1,7 +1,7 @@
 //! A stream that has taken its connection over from HTTP: fan-out writes the socket, without waiting and without a task in
 //! between, and nothing of an idle stream is left but a small task that waits for the client to leave.
 
-use std::{future::poll_fn, net::Shutdown, sync::Arc, task::Poll};
+use std::{future::poll_fn, net::Shutdown, sync::Arc, task::Poll, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 use fanfare_core::session::{CloseKind, CloseReason};
@@ -13,6 +13,10 @@ use super::{
     unasked::{LINGER, Unasked},
 };
 use crate::chunk;
+
+/// A reader sends nothing that would show that it is still there. One whose machine has not acknowledged a heartbeat for this long
+/// is gone, and no member of anything any more: long enough for a tunnel, and not the quarter of an hour that TCP waits.
+const VANISHED: Duration = Duration::from_secs(60);
 
 /// A stream on its way to its socket, and then on it. Dropped, it ends the stream.
 pub(super) struct Direct {
@@ -30,6 +34,7 @@ impl Direct {
     /// Begins to write, in a task of its own.
     pub(super) fn spawn(mut self, socket: Socket) {
         let wire = Arc::new(TcpWire::new(socket.into_inner()));
+        wire.acknowledged_within(VANISHED.max(self.stream.mount.config.write_timeout));
         let mut first = BytesMut::new();
         chunk::write(&std::mem::take(&mut self.first), &mut first);
         // The control lane goes before all data; nothing but a heartbeat can be in it, and both fit.
