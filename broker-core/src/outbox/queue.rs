@@ -374,5 +374,5 @@ fn merge(gap: &mut Option<Box<Gap>>, later: Gap) {
 }
 
 #[cfg(all(test, not(loom)))]
-#[path = "queue_model.rs"]
+#[path = "queue_model/mod.rs"]
 mod model;

@@ -46,8 +46,8 @@ pub(super) struct State {
     pub(super) room: Option<Waker>,
     /// Since it began to wait, something has gone out.
     pub(super) room_made: bool,
-    /// The rest of a frame of which the socket took only a part. It is outside every policy.
-    pub(super) remainder: Bytes,
+    /// The rest of a frame of which the socket took only a part, never empty. It is outside every policy.
+    pub(super) remainder: Option<Box<Bytes>>,
     pub(super) control: Control,
     pub(super) queues: SmallVec<[Option<Queue>; 1]>,
     /// What waits of the messages to the connection itself; most of the time nothing.
@@ -105,7 +105,7 @@ impl State {
 
     /// Nothing waits: a message can go straight to the socket.
     pub(super) fn is_clear(&self) -> bool {
-        self.remainder.is_empty() && self.control.is_empty() && self.ring.is_empty()
+        self.remainder.is_none() && self.control.is_empty() && self.ring.is_empty()
     }
 
     pub(super) fn queue(&mut self, id: SubscriptionId) -> Option<&mut Queue> {
@@ -368,7 +368,7 @@ impl State {
     /// The socket is beyond use: nothing more goes out.
     pub(super) fn break_off(&mut self, shared: &Shared) {
         self.discard_all(shared);
-        self.remainder = Bytes::new();
+        self.remainder = None;
         self.control = Control::default();
         self.stalled_since = None;
         let lost = || Closing {

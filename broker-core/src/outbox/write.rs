@@ -54,7 +54,7 @@ impl State {
             let begun = written - joined.begin_of(done);
             if begun > 0 {
                 // Joined bytes live for one write: what is kept is this frame's own.
-                self.remainder = messages[done].encoded(format).slice(begun..);
+                self.remainder = Some(Box::new(messages[done].encoded(format).slice(begun..)));
                 done += 1;
             }
             self.block(written);
@@ -127,7 +127,7 @@ impl State {
             }
             bytes
         };
-        let mut taken = pass(&std::mem::take(&mut self.remainder), None);
+        let mut taken = self.remainder.take().map_or(0, |rest| pass(&rest, None));
         while taken < max_bytes {
             if let Some(frame) = self.control.pop() {
                 taken = pass(&frame, None);
@@ -161,10 +161,9 @@ impl State {
     fn gather(&mut self, shared: &Shared, max_frames: usize, max_bytes: usize) -> SmallVec<[Outgoing; 16]> {
         let mut frames = SmallVec::new();
         let mut bytes = 0;
-        if !self.remainder.is_empty() {
-            let rest = std::mem::take(&mut self.remainder);
+        if let Some(rest) = self.remainder.take() {
             bytes += rest.len();
-            frames.push(Outgoing { bytes: rest, from: From::Remainder });
+            frames.push(Outgoing { bytes: *rest, from: From::Remainder });
         }
         while frames.len() < max_frames && bytes < max_bytes {
             if let Some(frame) = self.control.pop() {
@@ -228,7 +227,7 @@ impl State {
             }
             if part < frame.bytes.len() {
                 frame.bytes.advance(part);
-                self.remainder = frame.bytes;
+                self.remainder = Some(Box::new(frame.bytes));
                 is_interrupted = true;
             }
         }
@@ -236,7 +235,7 @@ impl State {
         self.room_made |= written > 0;
         for frame in unsent.into_iter().rev() {
             match frame.from {
-                From::Remainder => self.remainder = frame.bytes,
+                From::Remainder => self.remainder = Some(Box::new(frame.bytes)),
                 From::Control => self.control.unpop(frame.bytes),
                 From::Close => {
                     if let Some(closing) = &mut self.closing {

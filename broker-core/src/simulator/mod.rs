@@ -20,14 +20,10 @@ macro_rules! note {
     };
 }
 
-mod by_pattern;
 mod client;
 mod commands;
-mod connection;
 mod direct;
-mod faults;
 mod frames;
-mod hearing;
 mod nodes;
 mod publishing;
 mod reader;

@@ -7,15 +7,12 @@ use std::{
 
 use async_trait::async_trait;
 
-use super::{
-    frames::{Seen, Table},
-    hearing::Hearing,
-    nodes::Truth,
-};
+use super::{hearing::Hearing, truth::Truth};
 use crate::{
     outbox::Outbox,
     policy::{Action, Admission, Identity, Policy, Verdict},
     session::{Handshake, Refusal, Session},
+    simulator::frames::{Seen, Table},
 };
 
 /// What all connections of a world get: they are all of one user.

@@ -5,9 +5,10 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
-use super::{frames::uid, nodes::Truth};
+use super::truth::Truth;
 use crate::{
     message::Position,
+    simulator::frames::uid,
     subscription::{Delivery, Subscription},
     topic::TopicName,
 };

@@ -1,6 +1,6 @@
 //! What one receiver has heard of what each node has published, where nothing is retained.
 
-use super::nodes::Truth;
+use super::truth::Truth;
 
 /// Of each node: how far, and whether what is missing has been told.
 pub(super) struct Hearing {

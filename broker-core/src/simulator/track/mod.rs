@@ -1,11 +1,19 @@
 //! The law, as one subscription can check it.
 
-use std::collections::{BTreeMap, VecDeque};
+mod begin;
+mod lost;
+mod pattern;
+
+use std::collections::VecDeque;
+
+pub(super) use begin::Begun;
+use lost::Lost;
+pub(super) use pattern::PatternTrack;
 
 use super::truth::{Topic, Truth};
 use crate::{
     message::{Gap, GapReason, LogPlace, Position},
-    session::{ClientId, Start, Subscribed},
+    session::ClientId,
 };
 
 /// What one subscription to a topic has seen, and what it is owed.
@@ -43,127 +51,7 @@ struct Told {
     next: Option<Position>,
 }
 
-/// What is known at the moment when a subscription is begun.
-#[derive(Clone, Debug)]
-pub(super) struct Begun {
-    pub(super) start: Start,
-    /// How many messages each topic has had.
-    pub(super) tops: Vec<usize>,
-    /// The same when the command was first looked at, if that was earlier.
-    pub(super) before: Vec<usize>,
-    /// Of the topic, if it is logged: the first retained message, and the last values.
-    pub(super) floor: usize,
-    pub(super) latest: Vec<usize>,
-    pub(super) conflates: Option<bool>,
-    pub(super) resyncs: Option<bool>,
-}
-
 impl Track {
-    pub(super) fn new(
-        topic: &Topic,
-        index: usize,
-        client: ClientId,
-        begun: &Begun,
-        outcome: Subscribed,
-        has_cursors: bool,
-    ) -> Self {
-        let top = begun.tops[index];
-        let mut track = Self {
-            topic: topic.name.to_owned(),
-            client,
-            logged: topic.retains.is_some(),
-            conflates: begun.conflates.unwrap_or(topic.conflates),
-            resyncs: begun.resyncs.unwrap_or(topic.resyncs),
-            blurred_to: 0,
-            overlapped: false,
-            has_cursors,
-            owed_from: top,
-            next: 0,
-            snapshot: VecDeque::new(),
-            gap: None,
-            lost_before: None,
-            announced: false,
-            late: begun.before[index] != top,
-            lives: 0,
-        };
-        assert_eq!(
-            outcome.position.is_some(),
-            track.logged,
-            "a logged topic has a position, others have none"
-        );
-        if let Some(position) = outcome.position {
-            track.begin(topic, index, begun, outcome, position);
-        }
-        track
-    }
-
-    fn begin(&mut self, topic: &Topic, index: usize, begun: &Begun, outcome: Subscribed, position: Position) {
-        // The log's top when the subscription began was one of these.
-        let before = begun.before[index];
-        let top = self.owed_from;
-        let first = position.offset as usize;
-        assert!(first <= top, "begins at {first}, where nothing has been: the top was {top}");
-        if let Some(epoch) = topic.epoch {
-            assert_eq!(position.epoch, epoch, "another log");
-        }
-        (self.owed_from, self.next) = (first, first);
-        self.announced = begun.start != Start::Live;
-        match begun.start {
-            Start::Live => {
-                assert!(first >= before && outcome.recovered.is_none(), "live begins at the top");
-            }
-            Start::Latest => {
-                assert!(first >= before && outcome.recovered.is_none(), "the last values end at the top");
-                self.snapshot = begun.latest.iter().copied().collect();
-                if before != top {
-                    self.blur(top);
-                }
-            }
-            Start::Earliest => assert!(first <= begun.floor, "the earliest is {}, not {first}", begun.floor),
-            Start::Last(n) => {
-                let wanted = top.saturating_sub(n as usize).max(begun.floor);
-                assert!(
-                    first <= wanted && before.saturating_sub(first) <= n as usize,
-                    "the last {n} of {top}: {wanted} {first}"
-                );
-            }
-            Start::After(asked) => {
-                let same = asked.epoch == position.epoch;
-                let from = asked.offset as usize;
-                match outcome.recovered {
-                    Some(true) => assert_eq!(asked, position, "recovered from where it was asked"),
-                    Some(false) => {
-                        let retained = same && from >= begun.floor && from <= before;
-                        assert!(!retained, "{from} is retained, the floor is {}", begun.floor);
-                        let missed = (same && from <= top).then(|| first.saturating_sub(from) as u64);
-                        self.lost_before = Some((asked, missed));
-                        if same && from > before {
-                            self.blur(top);
-                        }
-                    }
-                    None => panic!("a recovery says whether it was complete"),
-                }
-            }
-        }
-    }
-
-    /// A pattern of the same connection brought this topic before.
-    pub(super) fn overlap(&mut self, begun: &Begun, index: usize) {
-        if self.logged {
-            self.blur(begun.tops[index]);
-        }
-    }
-
-    /// What comes up to here is not looked at.
-    fn blur(&mut self, to: usize) {
-        self.blurred_to = to;
-        self.overlapped = true;
-        (self.owed_from, self.next) = (to, to);
-        self.snapshot.clear();
-        self.lost_before = None;
-        self.gap = Some(Told { missed: None, next: None });
-    }
-
     pub(super) fn ignores(&self, at: usize) -> bool {
         at < self.blurred_to
     }
@@ -317,99 +205,5 @@ impl Track {
             }
             Some(_) => {}
         }
-    }
-}
-
-/// What was not seen.
-struct Lost {
-    /// Neither hidden nor conflated, nor perhaps delivered under another topic.
-    surely: u64,
-}
-
-impl Lost {
-    fn between(topic: &Topic, client: ClientId, conflates: bool, from: usize, to: usize) -> Self {
-        let surely = (from..to)
-            .filter(|at| {
-                let sent = &topic.sent[*at];
-                !(sent.several || sent.except.contains(&client) || conflates && topic.is_superseded(*at))
-            })
-            .count() as u64;
-        Self { surely }
-    }
-}
-
-/// What one subscription to a pattern has seen, and what it is owed.
-#[derive(Debug)]
-pub(super) struct PatternTrack {
-    pub(super) pattern: String,
-    client: ClientId,
-    conflates: bool,
-    /// No other subscription of the connection overlaps.
-    pub(super) strict: bool,
-    topics: BTreeMap<usize, usize>,
-    tops: Vec<usize>,
-    told: u64,
-    surely: u64,
-    most: u64,
-}
-
-impl PatternTrack {
-    pub(super) fn new(pattern: &str, client: ClientId, begun: &Begun) -> Self {
-        Self {
-            pattern: pattern.to_owned(),
-            client,
-            conflates: begun.conflates.unwrap_or(false),
-            strict: true,
-            topics: BTreeMap::new(),
-            tops: begun.tops.clone(),
-            told: 0,
-            surely: 0,
-            most: 0,
-        }
-    }
-
-    pub(super) fn message(&mut self, truth: &Truth, name: &str, at: usize) {
-        if !self.strict {
-            return;
-        }
-        let next = self.topics.get(&truth.index(name)).map_or(0, |next| *next);
-        assert!(at >= next, "{}: {name} {at} comes again, or out of order, after {next}", self.pattern);
-        self.account(truth, truth.index(name), at);
-        self.topics.insert(truth.index(name), at + 1);
-        assert!(self.surely <= self.told, "{}: silence before {name} {at}", self.pattern);
-    }
-
-    pub(super) fn gap(&mut self, gap: &Gap) {
-        assert_eq!((gap.reason, gap.last, gap.next), (GapReason::Slow, None, None));
-        match gap.missed {
-            Some(missed) => self.told += missed,
-            // It takes over from a subscription by name that was behind.
-            None => assert!(!self.strict, "a slow subscription's loss can be counted"),
-        }
-    }
-
-    pub(super) fn end(&mut self, truth: &Truth, matches: impl Fn(&str) -> bool) {
-        if !self.strict {
-            return;
-        }
-        for (index, topic) in truth.topics.iter().enumerate().filter(|(_, topic)| matches(topic.name)) {
-            self.account(truth, index, topic.top());
-        }
-        assert!(
-            (self.surely..=self.most).contains(&self.told),
-            "{}: {} told, lost {}..={}",
-            self.pattern,
-            self.told,
-            self.surely,
-            self.most
-        );
-    }
-
-    fn account(&mut self, truth: &Truth, index: usize, to: usize) {
-        let next = self.topics.get(&index).map_or(0, |next| *next);
-        let topic = &truth.topics[index];
-        let from = next.max(self.tops[index]);
-        self.surely += Lost::between(topic, self.client, self.conflates, from, to).surely;
-        self.most += to.saturating_sub(next) as u64;
     }
 }
