@@ -14,8 +14,9 @@ use fanfare_testkit::backend::{Clock, Harness, SECRET};
 use parking_lot::Mutex;
 
 use crate::{
+    absence::Absence,
     fault::Fault,
-    twisted::{Absence, Node, World},
+    twisted::{Node, World},
 };
 
 /// A cluster of faulty nodes. The faults are their own: the harness is in order.

@@ -2,6 +2,7 @@
 //! The same backend without a fault passes all.
 #![allow(clippy::unwrap_used)] // A failed unwrap is a failed test.
 
+mod absence;
 mod arrivals;
 mod fault;
 mod harness;
