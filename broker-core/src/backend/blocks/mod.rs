@@ -18,6 +18,7 @@
 //! - [`Copies`]: the same message by several ways. Clause *also*.
 //! - [`Foreign`]: what came that is none of ours. Clause *loss-told*.
 //! - [`Secret`]: a password that no log shows. Clause *errors*.
+//! - [`ServerUrl`] and [`address`]: where servers are, and who logs in. Clause *start-errors*.
 //!
 //! What keeps a connection then looks like this:
 //!
@@ -59,6 +60,7 @@ mod room;
 mod secret;
 mod silence;
 mod trouble;
+mod url;
 
 pub use copies::Copies;
 pub use foreign::Foreign;
@@ -72,3 +74,4 @@ pub use room::{Load, Room};
 pub use secret::Secret;
 pub use silence::{Due, Silence};
 pub use trouble::Trouble;
+pub use url::{ServerUrl, address};

@@ -35,6 +35,27 @@ impl Load {
         fits
     }
 
+    /// The server is away: of all that waits some may go on waiting, as far as there is room, and the rest is given up. Both keep their
+    /// order. `bytes` says what something takes, or `None` where it may not wait.
+    ///
+    /// Where one that may wait has no room, all that follow have none either: they are not to be sent before it is known to be lost.
+    #[must_use]
+    pub fn hold<R>(
+        &mut self,
+        waiting: impl IntoIterator<Item = R>,
+        room: Option<Room>,
+        bytes: impl Fn(&R) -> Option<usize>,
+    ) -> (Vec<R>, Vec<R>) {
+        *self = Self::new();
+        let mut room = room;
+        waiting.into_iter().partition(|one| {
+            let Some(bytes) = bytes(one) else { return false };
+            let is_held = room.is_some_and(|room| self.put(bytes, room));
+            room = room.filter(|_| is_held);
+            is_held
+        })
+    }
+
     /// A message of so many bytes waits no longer.
     pub fn take(&mut self, bytes: usize) {
         self.messages = self.messages.saturating_sub(1);
@@ -51,6 +72,27 @@ impl Load {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_follows_one_without_room_has_none() {
+        let waiting = [("a", Some(4)), ("call", None), ("b", Some(9)), ("c", Some(1)), ("call", None)];
+        let names = |some: Vec<(&'static str, Option<usize>)>| -> Vec<_> {
+            some.into_iter().map(|(name, _)| name).collect()
+        };
+        let hold = |load: &mut Load, room| {
+            let (held, lost) = load.hold(waiting, room, |(_, bytes)| *bytes);
+            (names(held), names(lost))
+        };
+        let mut load = Load::new();
+        assert!(load.put(7, Room { messages: 1, bytes: 10 }));
+        let (held, lost) = hold(&mut load, Some(Room { messages: 9, bytes: 10 }));
+        assert_eq!((held, lost), (vec!["a"], vec!["call", "b", "c", "call"]));
+        load.take(4);
+        assert!(load.is_empty(), "what was there before counts no longer");
+        let (held, _) = hold(&mut load, Some(Room { messages: 9, bytes: 14 }));
+        assert_eq!(held, ["a", "b", "c"]);
+        assert!(hold(&mut load, None).0.is_empty() && load.is_empty());
+    }
 
     #[test]
     fn messages_and_bytes_are_bounded() {
