@@ -77,7 +77,7 @@ impl Arrivals for Record {
 
 /// A node without a broker: it calls a backend as the core does, and writes down what it is told.
 ///
-/// Its functions panic where what they want does not happen.
+/// Its functions panic where what they want does not happen, but for [`attempt`](Self::attempt).
 pub struct Lone<B> {
     /// The backend.
     pub backend: B,
@@ -90,9 +90,18 @@ pub struct Lone<B> {
 impl<B: Backend> Lone<B> {
     /// Starts it.
     pub async fn start(backend: B) -> Self {
+        Self::attempt(backend).await.expect("a start")
+    }
+
+    /// Tries to start it, once: a broker would try again.
+    ///
+    /// # Errors
+    ///
+    /// The backend's own.
+    pub async fn attempt(backend: B) -> Result<Self, BackendError> {
         let (id, record) = (NodeId::random(), Arc::new(Record::new()));
-        backend.start(Ingress::to(id, record.clone())).await.expect("a start");
-        Self { backend, id, record, seq: AtomicU64::new(0) }
+        backend.start(Ingress::to(id, record.clone())).await?;
+        Ok(Self { backend, id, record, seq: AtomicU64::new(0) })
     }
 
     /// What it was told, in this order.

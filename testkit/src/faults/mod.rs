@@ -7,7 +7,7 @@
 //!
 //! What a test of your own needs is here, too: a [`World`] for other faults, and [`Lone`], a node without a broker. [`held_back`] and
 //! [`standstill`] are for backends with settings of their own; [`presence`], [`names`], [`logs`] and [`Crowd`] are for all, and [`Written`] for
-//! looking for secrets in a log.
+//! what a log says, and must not say.
 
 mod apart;
 mod books;
@@ -32,7 +32,7 @@ pub use lone::{Lone, Told, retention};
 pub use site::{Setup, Site};
 use tokio::runtime::Builder;
 pub use world::{Losses, World, broker};
-pub use written::Written;
+pub use written::{Written, chain};
 
 /// The topic of a [`World`] whose messages are retained.
 pub const LOGGED: &str = "logged.t";
