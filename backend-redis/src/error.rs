@@ -8,9 +8,7 @@ use redis::ServerError;
 pub(crate) fn answered(error: &ServerError) -> Trouble {
     let details = error.details().unwrap_or_default();
     match code(error) {
-        "OOM" => Trouble::unavailable(
-            "Redis has reached its maxmemory: raise it, retain less, or set a maxmemory-policy that evicts",
-        ),
+        "OOM" => Trouble::unavailable("Redis has reached its maxmemory: raise it, or retain less"),
         "READONLY" => Trouble::unavailable(
             "the server is a replica and takes no writes: name the master, or use Sentinel or Cluster",
         ),
@@ -56,6 +54,9 @@ pub(crate) fn code(error: &ServerError) -> &str {
             if details.contains(code) {
                 return code;
             }
+        }
+        if details.contains("The user executing the script can't") {
+            return "NOPERM";
         }
     }
     error.code()

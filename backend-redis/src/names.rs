@@ -47,7 +47,16 @@ impl Names {
     }
 
     pub(crate) fn keys(&self, topic: &TopicName) -> Keys {
-        let tag = tag(topic.as_str());
+        self.tagged(&tag(topic.as_str()))
+    }
+
+    /// Keys, and a channel, that are no topic's: no name is escaped to this.
+    pub(crate) fn of_no_topic(&self) -> (Keys, String) {
+        const TAG: &str = "{%}";
+        (self.tagged(TAG), format!("{}probe:{TAG}", self.channels))
+    }
+
+    fn tagged(&self, tag: &str) -> Keys {
         let key = |kind: &str| format!("{}{kind}:{tag}", self.keys);
         Keys { meta: key("meta"), log: key("log"), values: key("values"), order: key("order") }
     }

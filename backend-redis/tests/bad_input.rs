@@ -2,19 +2,24 @@
 
 mod support;
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use fanfare_core::{
     Broker, StartError,
-    backend::{BackendError, BackendErrorKind, BackendState},
+    backend::{BackendErrorKind, BackendState},
     policy::Open,
     publish::PublishError,
     subscription::Delivery,
     topic::TopicConfig,
 };
 use fanfare_redis::{RedisBackend, RedisBuilder};
-use fanfare_testkit::{backend::SECRET, faults::World, server::Program};
-use support::{PASSWORD, PATIENCE, Setup, broker, impostor};
+use fanfare_testkit::{
+    backend::SECRET,
+    faults::{self, Lone, World},
+    proxy::ChaosProxy,
+    server::Program,
+};
+use support::{PASSWORD, PATIENCE, Setup, broker, chain, impostor};
 use tokio::time::{sleep, timeout};
 
 async fn start(builder: RedisBuilder) -> Result<Broker, StartError> {
@@ -36,16 +41,6 @@ async fn refused(builder: RedisBuilder, says: &str) {
     assert!(text.contains(says), "`{text}` does not say `{says}`");
     assert!(!error.retry_can_help(), "{text}: {:?}", error.kind());
     assert!(!text.contains(SECRET) && !text.contains(PASSWORD), "{text}");
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = format!("{error} / {error:?}");
-    let mut source = error.source();
-    while let Some(error) = source {
-        text += &format!(" / {error} / {error:?}");
-        source = error.source();
-    }
-    text
 }
 
 #[tokio::test]
@@ -75,6 +70,10 @@ async fn a_user_without_rights_is_told_what_is_missing() {
     let poor = ["ACL", "SETUSER", "poor", "on", ">poor", "~*", "&*", "+ping"];
     let _: String = setup.tell(&poor).await;
     refused(setup.builder().user("poor").password("poor"), "ACL user").await;
+    // Redis 7 gives new users no channels.
+    let _: String =
+        setup.tell(&["ACL", "SETUSER", "deaf", "on", ">deaf", "~*", "resetchannels", "+@all"]).await;
+    refused(setup.builder().user("deaf").password("deaf"), "channels of the prefix").await;
     // What the documentation names is enough.
     let enough = "ACL SETUSER enough on >enough ~fanfare:* &fanfare:* -@all +auth +hello +client|setname +select +info \
                   +ping +script|load +evalsha +time +hmget +hset +hexists +hdel +del +get +set +xadd +xrange +xrevrange \
@@ -177,6 +176,18 @@ async fn a_wrong_password_is_not_tried_in_a_hot_loop() {
     let attempts = setup.proxy.accepted() - before;
     assert!(attempts < 40, "{attempts} attempts in 4 s on two connections");
     broker.drain(PATIENCE).await;
+}
+
+/// Who greets, and is gone at the next word, is not greeted again without a pause.
+#[tokio::test]
+async fn a_connection_that_does_not_last_is_not_made_in_a_hot_loop() {
+    let greeting = b"+OK\r\n%4\r\n+version\r\n+7.2.4\r\n+proto\r\n:3\r\n+mode\r\n+standalone\r\n+role\r\n+master\r\n+OK\r\n+OK\r\n\
+        $8\r\nrun_id:x\r\n+nobody asked\r\n";
+    let proxy = ChaosProxy::start(faults::impostor(b"", greeting).await).await.expect("a proxy");
+    let backend =
+        RedisBackend::builder(format!("redis://:{SECRET}@{}", proxy.addr())).build().expect("settings");
+    Lone::attempt(backend).await.expect_err("it never works");
+    assert!(proxy.accepted() < 100, "{} attempts in 4 s on two connections", proxy.accepted());
 }
 
 #[tokio::test]
@@ -309,20 +320,7 @@ async fn forgotten_scripts_are_made_known_again() {
 #[tokio::test]
 async fn nobody_there_is_unavailable() {
     let backend = RedisBackend::builder(format!("redis://:{SECRET}@127.0.0.1:1")).build().expect("settings");
-    let ingress = {
-        // A start of its own, past the broker, which would try again.
-        struct Nobody;
-        #[async_trait::async_trait]
-        impl fanfare_core::backend::Arrivals for Nobody {
-            async fn deliver(&self, _: fanfare_core::backend::Incoming) {}
-            fn lost(&self, _: Option<&fanfare_core::topic::TopicName>) {}
-            fn control(&self, _: fanfare_core::backend::NodeId, _: bytes::Bytes) {}
-            fn state(&self, _: BackendState) {}
-        }
-        fanfare_core::backend::Ingress::to(fanfare_core::backend::NodeId::random(), Arc::new(Nobody))
-    };
-    let started = fanfare_core::backend::Backend::start(&backend, ingress).await;
-    let error: BackendError = started.expect_err("nobody is there");
+    let error = Lone::attempt(backend).await.expect_err("nobody is there");
     assert_eq!(error.kind(), BackendErrorKind::Unavailable);
     assert!(chain(&error).contains("is Redis running there"), "{}", chain(&error));
     assert!(!chain(&error).contains(SECRET));

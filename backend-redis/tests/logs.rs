@@ -161,6 +161,42 @@ async fn what_has_expired_is_found_across_a_leap() {
     node.end().await;
 }
 
+/// What is trimmed while the end of a log is read in several parts is not said to be there.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_trimmed_while_a_log_is_read_is_not_claimed() {
+    const KEPT: usize = 60;
+    let Some(setup) = Setup::start(Program::Redis).await else { return };
+    let kept = retention(&TopicConfig::new().history(KEPT).history_bytes(1 << 30));
+    let (writer, reader) = (lone(setup.builder()).await, lone(setup.builder()).await);
+    let filler = "x".repeat(100_000);
+    let write = async || writer.hand_over(TOPIC, &filler, Some(kept)).await.expect("it is stored");
+    for _ in 0..KEPT {
+        write().await;
+    }
+    let writing = async {
+        loop {
+            write().await;
+        }
+    };
+    let reading = async {
+        for _ in 0..30 {
+            let page = reader.history(TOPIC, HistoryQuery::Before { offset: None, limit: KEPT }).await;
+            let offsets: Vec<_> =
+                page.messages.iter().filter_map(|message| Some(message.position()?.offset)).collect();
+            assert!(offsets.windows(2).all(|pair| pair[1] == pair[0] + 1), "{offsets:?}");
+            let first = offsets.first().expect("a message");
+            assert!(page.more || page.floor + 1 == *first, "all is there after {}: {offsets:?}", page.floor);
+        }
+    };
+    tokio::select! {
+        () = reading => {}
+        () = writing => {}
+    }
+    for node in [writer, reader] {
+        node.end().await;
+    }
+}
+
 /// Keys that are written while the last values are read are not passed over, and none comes twice.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn last_values_are_complete_while_they_are_written() {

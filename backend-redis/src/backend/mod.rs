@@ -1,5 +1,6 @@
 //! The backend: what the core calls.
 
+mod preparing;
 mod publishing;
 mod reading;
 mod running;
@@ -12,7 +13,7 @@ use bytes::Bytes;
 use fanfare_core::{
     backend::{
         Accepted, Backend, BackendError, BackendErrorKind, BackendState, Capabilities, HistoryQuery, Ingress,
-        Interest, NodeId, Outgoing, Page,
+        Interest, NodeId, Outgoing, Page, Retention,
     },
     message::Position,
     topic::TopicName,
@@ -99,6 +100,11 @@ impl Backend for RedisBackend {
         running.end().await;
         let trouble = trouble.unwrap_or_else(|| Trouble::unavailable("Redis does not answer"));
         Err(trouble.into_error("start"))
+    }
+
+    async fn prepare(&self, _: &[Retention]) -> Result<(), BackendError> {
+        let running = self.running("prepare")?;
+        running.prepare().await.map_err(|trouble| trouble.into_error("prepare"))
     }
 
     fn publish(&self, message: Outgoing) -> BoxFuture<'static, Result<Accepted, BackendError>> {

@@ -18,7 +18,7 @@ use crate::{
 
 impl Running {
     /// The command that publishes, and whether a second one carries the message to those who are subscribed to patterns.
-    fn commands(&self) -> (&'static str, bool) {
+    pub(super) fn commands(&self) -> (&'static str, bool) {
         match self.node.is_cluster() {
             true => ("SPUBLISH", self.node.settings.cluster_patterns),
             false => ("PUBLISH", false),

@@ -26,7 +26,8 @@ impl Running {
 
     async fn page(&self, topic: &TopicName, from: After, limit: usize) -> Result<Page, Trouble> {
         let node = &self.node;
-        let answer = self.call(topic, log::read(&node.scripts, &node.names, topic, from, limit)).await?;
+        let read = log::read(&node.scripts, &node.names, topic, from, limit);
+        let answer = self.call(&node.names.topic(topic), read).await?;
         log::parse_page(answer, from).map_err(unexpected)
     }
 
@@ -48,6 +49,8 @@ impl Running {
                 return Err(replaced());
             }
             page.more = before.more;
+            // The log may have been trimmed since the first part was read. What has been read is here all the same.
+            page.floor = page.floor.max(before.floor.min(first.offset - 1));
             before.messages.append(&mut page.messages);
             page.messages = before.messages;
         }
@@ -59,7 +62,8 @@ impl Running {
         let node = &self.node;
         let (mut values, mut after, mut epoch) = (Vec::new(), 0, None);
         loop {
-            let answer = self.call(topic, log::latest(&node.scripts, &node.names, topic, after)).await?;
+            let read = log::latest(&node.scripts, &node.names, topic, after);
+            let answer = self.call(&node.names.topic(topic), read).await?;
             let (mut page, through) = log::parse_latest(answer).map_err(unexpected)?;
             if *epoch.get_or_insert(page.epoch) != page.epoch {
                 return Err(replaced());

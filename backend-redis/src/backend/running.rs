@@ -2,10 +2,7 @@
 
 use std::sync::{Arc, atomic::AtomicU64};
 
-use fanfare_core::{
-    backend::{BackendErrorKind, Ingress, blocks::Inbox},
-    topic::TopicName,
-};
+use fanfare_core::backend::{BackendErrorKind, Ingress, blocks::Inbox};
 use parking_lot::Mutex;
 use redis::Value;
 use tokio::time::{Instant, sleep, timeout_at};
@@ -28,6 +25,8 @@ use crate::{
 pub(super) struct Running {
     pub(super) node: Arc<Node>,
     pub(super) servers: Arc<Servers>,
+    /// By which policy the server drops keys, as it was told last.
+    pub(super) told_policy: Mutex<Option<String>>,
     tasks: TaskTracker,
     stop: CancellationToken,
     _guard: DropGuard,
@@ -58,7 +57,8 @@ impl Running {
         let servers = Servers::start(node.clone(), tasks.clone(), stop.clone());
         let (ended, reopen) = (stop.clone(), reopen(node.clone(), servers.clone()));
         tasks.spawn(async move { ended.run_until_cancelled_owned(reopen).await });
-        Arc::new(Self { node, servers, tasks, _guard: stop.clone().drop_guard(), stop })
+        let told_policy = Mutex::default();
+        Arc::new(Self { node, servers, told_policy, tasks, _guard: stop.clone().drop_guard(), stop })
     }
 
     /// Ends all tasks and with them all connections.
@@ -87,10 +87,9 @@ impl Running {
         self.end().await;
     }
 
-    /// Calls a script that stores nothing of a message.
-    pub(super) async fn call(&self, topic: &TopicName, packed: Packed) -> Result<Value, Trouble> {
-        let channel = self.node.names.topic(topic);
-        let asked = self.servers.hand_over(&channel, packed, Expect::One, Retry::Again);
+    /// Calls a script that stores nothing of a message, where this key or channel is.
+    pub(super) async fn call(&self, key: &str, packed: Packed) -> Result<Value, Trouble> {
+        let asked = self.servers.hand_over(key, packed, Expect::One, Retry::Again);
         let answer = async { checked(asked.answer().await.map_err(lost)?) };
         within(self.node.settings.publish_within, answer).await
     }

@@ -56,10 +56,11 @@ impl Running {
         match interest {
             Interest::Topic { name, retention } => {
                 node.interests.wanted.add(interest);
-                self.change(self.topic_channel(true), node.names.topic(name)).await?;
+                let channel = node.names.topic(name);
+                self.change(self.topic_channel(true), channel.clone()).await?;
                 let Some(retention) = retention else { return Ok(None) };
                 let open = log::open(&node.scripts, &node.names, name, retention, node.is_cluster());
-                let position = log::parse_position(&self.call(name, open).await?).map_err(unexpected)?;
+                let position = log::parse_position(&self.call(&channel, open).await?).map_err(unexpected)?;
                 Ok(Some(position))
             }
             Interest::Pattern(pattern) => {

@@ -12,8 +12,7 @@ use crate::{
 };
 
 /// Tries until there is a connection.
-pub(super) async fn establish(node: &Node, peer: &Peer, role: Role) -> Established {
-    let mut outage = Outage::new();
+pub(super) async fn establish(node: &Node, peer: &Peer, role: Role, outage: &mut Outage) -> Established {
     let failed = |trouble: &Trouble, speaks| {
         if speaks {
             tracing::warn!(target: "fanfare::redis", connection = role.name(), error = %Chain(trouble), "cannot connect");

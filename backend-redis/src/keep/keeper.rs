@@ -2,9 +2,9 @@
 
 use std::{pin::pin, sync::Arc, time::Duration};
 
-use fanfare_core::backend::blocks::Chain;
+use fanfare_core::backend::blocks::{Chain, Outage};
 use redis::Value;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::{Peer, Role, Servers, establish::establish, sentinel, servers::subscribe};
 use crate::{
@@ -17,6 +17,9 @@ use crate::{
 /// How many subscriptions are renewed at once.
 const RENEWED_AT_ONCE: usize = 1000;
 
+/// A connection that is lost sooner than this was none: the next one is not made without a pause.
+const LASTING: Duration = Duration::from_millis(500);
+
 /// How many names are tried for a channel in a slot of one server. The probability that none fits is nil.
 const PROBE_NAMES: u32 = 100_000;
 
@@ -24,8 +27,10 @@ impl Servers {
     /// Keeps one connection of a server, for ever.
     pub(super) async fn keep(self: Arc<Self>, peer: Arc<Peer>, role: Role) {
         let node = &self.node;
+        let mut outage = Outage::new();
         loop {
-            let (connection, hello, address) = establish(node, &peer, role).await;
+            let (connection, hello, address) = establish(node, &peer, role, &mut outage).await;
+            let since = Instant::now();
             let queue = peer.queue(role);
             let watch = Watch {
                 ping: command("PING", [""; 0]),
@@ -65,7 +70,16 @@ impl Servers {
             }
             queue.down();
             self.stale.notify_one();
-            tracing::warn!(target: "fanfare::redis", connection = role.name(), error = %Chain(&trouble), "the connection is lost");
+            let has_lasted = since.elapsed() > LASTING;
+            if has_lasted {
+                outage = Outage::new();
+            }
+            if outage.failed(&trouble) {
+                tracing::warn!(target: "fanfare::redis", connection = role.name(), error = %Chain(&trouble), "the connection is lost");
+            }
+            if !has_lasted {
+                sleep(outage.pause()).await;
+            }
         }
     }
 
@@ -106,14 +120,20 @@ impl Servers {
 
     /// Subscribes to all that is wanted of this server, and waits for each confirmation.
     async fn renew(&self, peer: &Peer) -> Result<(), Trouble> {
+        let names = &self.node.names;
+        let own = [names.node(self.node.id), names.all()];
         for some in self.subscriptions(peer).chunks(RENEWED_AT_ONCE) {
             let asked: Vec<_> =
                 some.iter().map(|confirm| (confirm, subscribe(peer, confirm.clone()))).collect();
             for (confirm, asked) in asked {
                 match asked.answer().await {
                     Ok(Value::ServerError(error)) => {
-                        // Of this one the core hears when it asks itself.
                         let error = answered(&error);
+                        if error.is_lasting() && own.iter().any(|own| **own == *confirm.channel) {
+                            // Nodes would not hear each other, and none would hear itself.
+                            return Err(error);
+                        }
+                        // Of this one the core hears when it asks itself.
                         tracing::warn!(target: "fanfare::redis", channel = &*confirm.channel, error = %Chain(&error), "cannot subscribe");
                         self.stale.notify_one();
                     }
@@ -149,6 +169,7 @@ impl Servers {
         let settings = &self.node.settings;
         let mut probed = self.node.pushed.probed.subscribe();
         let mut channel: Option<String> = None;
+        let mut is_told = false;
         loop {
             sleep(settings.ping_every).await;
             let channel = match channel.as_ref().filter(|channel| self.owns(peer, channel)) {
@@ -173,7 +194,15 @@ impl Servers {
                         continue;
                     }
                 }
-                // The other connection is in trouble, and knows it by itself; or the slot has just been moved.
+                Ok(Ok(Value::ServerError(error))) => {
+                    let trouble = answered(&error);
+                    // Nothing that is published is carried. Others pass: the slot has just been moved, say.
+                    if trouble.is_lasting() && !std::mem::replace(&mut is_told, true) {
+                        tracing::warn!(target: "fanfare::redis", channel, error = %Chain(&trouble), "cannot publish");
+                    }
+                    continue;
+                }
+                // The other connection is in trouble, and knows it by itself.
                 Ok(_) | Err(_) => continue,
             }
             return Trouble::unavailable(

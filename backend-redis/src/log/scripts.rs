@@ -21,6 +21,7 @@ pub(crate) struct Scripts {
     pub(crate) open: Script,
     pub(crate) history: Script,
     pub(crate) latest: Script,
+    pub(crate) trial: Script,
     life: Script,
 }
 
@@ -31,13 +32,15 @@ impl Scripts {
             open: Script::new(include_str!("open.lua")),
             history: Script::new(include_str!("history.lua")),
             latest: Script::new(include_str!("latest.lua")),
+            trial: Script::new(include_str!("trial.lua")),
             life: Script::new(include_str!("life.lua")),
         }
     }
 
     /// The commands that make the scripts known to a server.
     pub(crate) fn load(&self) -> Vec<Bytes> {
-        [&self.publish, &self.open, &self.history, &self.latest, &self.life].map(Script::load).into()
+        let all = [&self.publish, &self.open, &self.history, &self.latest, &self.trial, &self.life];
+        all.map(Script::load).into()
     }
 
     /// The command that marks a database with the life that its server is in.

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use fanfare_core::backend::{BackendError, BackendErrorKind};
+use fanfare_core::backend::{BackendError, BackendErrorKind, blocks::address};
 
-use super::{Room, Secret, Settings, Topology, parse, url};
+use super::{Address, Room, Secret, Settings, Topology, parse, url::SENTINEL_PORT};
 use crate::RedisBackend;
 
 /// A [`RedisBackend`] to be configured. Nothing is connected before the broker starts.
@@ -73,8 +73,11 @@ impl RedisBuilder {
         sentinels: impl IntoIterator<Item = S>,
         master: impl Into<String>,
     ) -> Self {
-        let sentinels =
-            sentinels.into_iter().map(|sentinel| url::address(sentinel.as_ref(), 26_379)).collect();
+        let address = |sentinel: S| address(sentinel.as_ref(), SENTINEL_PORT);
+        let sentinels = sentinels
+            .into_iter()
+            .map(|sentinel| address(sentinel).map(|(host, port)| Address::Tcp(host, port)));
+        let sentinels = sentinels.collect::<Result<_, _>>();
         match (&self.settings, sentinels) {
             (Err(_), _) => self,
             (_, Err(error)) => Self { settings: Err(error) },

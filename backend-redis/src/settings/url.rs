@@ -2,14 +2,42 @@
 
 use std::path::PathBuf;
 
-use fanfare_core::backend::{BackendError, BackendErrorKind};
-use percent_encoding::percent_decode_str;
+use fanfare_core::backend::{BackendError, BackendErrorKind, blocks::ServerUrl};
 
 use super::{Address, Credentials, Secret, Topology};
 
 /// The port of a Redis server, and of a Sentinel.
 const REDIS_PORT: u16 = 6379;
-const SENTINEL_PORT: u16 = 26_379;
+pub(super) const SENTINEL_PORT: u16 = 26_379;
+
+/// What a URL begins with, how the servers are arranged then, and whether TLS is spoken.
+const SCHEMES: [(&str, (Kind, bool)); 17] = [
+    ("redis", (Kind::Single, false)),
+    ("rediss", (Kind::Single, true)),
+    ("redis+sentinel", (Kind::Sentinel, false)),
+    ("rediss+sentinel", (Kind::Sentinel, true)),
+    ("redis-cluster", (Kind::Cluster, false)),
+    ("rediss-cluster", (Kind::Cluster, true)),
+    ("redis+cluster", (Kind::Cluster, false)),
+    ("rediss+cluster", (Kind::Cluster, true)),
+    ("redis+unix", (Kind::Unix, false)),
+    ("unix", (Kind::Unix, false)),
+    ("valkey", (Kind::Single, false)),
+    ("valkeys", (Kind::Single, true)),
+    ("valkey+sentinel", (Kind::Sentinel, false)),
+    ("valkeys+sentinel", (Kind::Sentinel, true)),
+    ("valkey-cluster", (Kind::Cluster, false)),
+    ("valkeys-cluster", (Kind::Cluster, true)),
+    ("valkey+unix", (Kind::Unix, false)),
+];
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Single,
+    Sentinel,
+    Cluster,
+    Unix,
+}
 
 /// What a URL says.
 #[derive(Debug)]
@@ -20,145 +48,55 @@ pub(crate) struct Parsed {
     pub(crate) db: u32,
 }
 
-/// Reads a URL. Errors never quote it: it may hold a password.
-pub(crate) fn parse(url: &str) -> Result<Parsed, BackendError> {
-    read(url).map_err(|error| unescaped(url).unwrap_or(error))
+/// Reads a URL, or several with commas between them. Errors never quote them: they may hold a password.
+pub(crate) fn parse(urls: &str) -> Result<Parsed, BackendError> {
+    ServerUrl::read(urls, &SCHEMES, understand)
 }
 
-/// The error of a URL with an `@` behind what ends the hosts: its login holds what had to be escaped.
-fn unescaped(url: &str) -> Option<BackendError> {
-    let (_, rest) = url.split_once("://")?;
-    let end = rest.find(['/', '?', '#'])?;
-    rest[end..].contains('@').then(|| {
-        invalid(
-            "percent-encode what is special in the login (/ is %2F, ? is %3F, # is %23, @ is %40), and name servers as host1,host2",
-        )
-    })
-}
-
-fn read(url: &str) -> Result<Parsed, BackendError> {
-    let (scheme, rest) =
-        url.split_once("://").ok_or_else(|| invalid("a URL begins with a scheme: redis://"))?;
-    let (rest, fragment) = rest.split_once('#').unwrap_or((rest, ""));
-    if !fragment.is_empty() {
-        return Err(invalid("the URL has a fragment, which means nothing to Redis: redis://host:6379/0"));
-    }
-    let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
-    let (kind, tls) = match scheme {
-        "redis" | "valkey" => (Kind::Single, false),
-        "rediss" | "valkeys" => (Kind::Single, true),
-        "redis+sentinel" | "valkey+sentinel" => (Kind::Sentinel, false),
-        "rediss+sentinel" | "valkeys+sentinel" => (Kind::Sentinel, true),
-        "redis-cluster" | "redis+cluster" | "valkey-cluster" => (Kind::Cluster, false),
-        "rediss-cluster" | "rediss+cluster" | "valkeys-cluster" => (Kind::Cluster, true),
-        "unix" | "redis+unix" | "valkey+unix" => (Kind::Unix, false),
-        _ => {
-            return Err(invalid(
-                "the URL's scheme is none of redis, rediss, redis+sentinel, redis-cluster, redis+unix",
-            ));
-        }
-    };
-    let (authority, path) = match rest.find('/') {
-        Some(at) => rest.split_at(at),
-        None => (rest, ""),
-    };
-    // A password may hold an `@` that was not escaped.
-    let (user, hosts) = authority.rsplit_once('@').unwrap_or(("", authority));
-    let mut credentials = credentials(user)?;
-    let mut db = None;
-    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
-        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-        match name {
-            "db" => db = Some(database(value)?),
-            "user" => credentials.user = Some(decode(value)?),
-            "pass" | "password" => credentials.password = Some(Secret::new(decode(value)?)),
-            // What other programs write into the same URL.
-            "protocol" => {}
-            _ => return Err(invalid("the URL's query holds something else than db, user and pass")),
-        }
-    }
-    let mut segments = path.split('/').filter(|segment| !segment.is_empty());
+fn understand(url: ServerUrl<(Kind, bool)>) -> Result<Parsed, BackendError> {
+    let (kind, tls) = url.scheme;
+    let mut segments = url.segments()?.into_iter();
+    let tcp =
+        |port| Ok(url.addresses(port)?.into_iter().map(|(host, port)| Address::Tcp(host, port)).collect());
     let topology = match kind {
-        Kind::Unix => Topology::Single(Address::Unix(PathBuf::from(decode(path)?))),
+        Kind::Unix => Topology::Single(Address::Unix(
+            segments.by_ref().fold("/".into(), |path: PathBuf, name| path.join(name)),
+        )),
         Kind::Single => {
-            let mut addresses = addresses(hosts, REDIS_PORT)?;
-            if addresses.len() > 1 {
-                return Err(invalid("several servers are redis-cluster:// or redis+sentinel://"));
-            }
-            Topology::Single(addresses.remove(0))
+            let servers: Vec<_> = tcp(REDIS_PORT)?;
+            let [server] = <[_; 1]>::try_from(servers).map_err(|_| invalid(SEVERAL))?;
+            Topology::Single(server)
         }
         Kind::Sentinel => {
             let master = segments.next().ok_or_else(|| {
                 invalid("a Sentinel's URL names the master: redis+sentinel://host:26379/mymaster")
             })?;
-            let master = decode(master)?;
-            Topology::Sentinel {
-                sentinels: addresses(hosts, SENTINEL_PORT)?,
-                master,
-                credentials: Credentials::default(),
-            }
+            Topology::Sentinel { sentinels: tcp(SENTINEL_PORT)?, master, credentials: Credentials::default() }
         }
-        Kind::Cluster => Topology::Cluster(addresses(hosts, REDIS_PORT)?),
+        Kind::Cluster => Topology::Cluster(tcp(REDIS_PORT)?),
     };
-    if kind != Kind::Unix
-        && let Some(segment) = segments.next()
-    {
-        db = Some(database(segment)?);
+    let mut db = segments.next().map_or(Ok(0), |segment| database(&segment))?;
+    let mut credentials = Credentials { user: url.user, password: url.password };
+    for (name, value) in url.query {
+        match name.as_str() {
+            "db" => db = database(&value)?,
+            "user" => credentials.user = Some(value),
+            "pass" | "password" => credentials.password = Some(Secret::new(value)),
+            // What other programs write into the same URL.
+            "protocol" => {}
+            _ => return Err(invalid("the URL's query holds something else than db, user and pass")),
+        }
     }
-    let db = db.unwrap_or(0);
     if kind == Kind::Cluster && db != 0 {
         return Err(invalid("a Cluster has one database, 0"));
     }
     Ok(Parsed { topology, tls, credentials, db })
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    Single,
-    Sentinel,
-    Cluster,
-    Unix,
-}
-
-fn credentials(text: &str) -> Result<Credentials, BackendError> {
-    let (user, password) = match text.split_once(':') {
-        Some((user, password)) => (user, Some(Secret::new(decode(password)?))),
-        None => (text, None),
-    };
-    let user = if user.is_empty() { None } else { Some(decode(user)?) };
-    Ok(Credentials { user, password })
-}
-
-/// `host`, `host:port`, `[v6]:port`, several with commas.
-fn addresses(hosts: &str, port: u16) -> Result<Vec<Address>, BackendError> {
-    hosts.split(',').map(|host| address(host, port)).collect()
-}
-
-pub(super) fn address(text: &str, port: u16) -> Result<Address, BackendError> {
-    let (host, text) = match text.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
-        Some((host, rest)) => (host, rest.strip_prefix(':')),
-        None => match text.split_once(':') {
-            Some((host, port)) => (host, Some(port)),
-            None => (text, None),
-        },
-    };
-    if host.is_empty() {
-        return Err(invalid("the URL names no host"));
-    }
-    let port = match text {
-        Some(text) => text.parse().map_err(|_| invalid("the URL's port is no number of 1 to 65535"))?,
-        None => port,
-    };
-    Ok(Address::Tcp(decode(host)?, port))
-}
+const SEVERAL: &str = "a redis:// URL names one server: several are a Cluster (redis-cluster://a,b), or Sentinels with the name of their master (redis+sentinel://a,b/mymaster)";
 
 fn database(text: &str) -> Result<u32, BackendError> {
     text.parse().map_err(|_| invalid("the URL's path is no number of a database: redis://host:6379/0"))
-}
-
-fn decode(text: &str) -> Result<String, BackendError> {
-    let decoded = percent_decode_str(text).decode_utf8();
-    decoded.map(Into::into).map_err(|_| invalid("the URL is not UTF-8"))
 }
 
 fn invalid(message: &'static str) -> BackendError {
@@ -197,20 +135,44 @@ mod tests {
     }
 
     #[test]
-    fn a_login_that_is_not_escaped_is_said() {
-        for url in [
-            "redis://u:hunter2/x@h",
-            "redis://u:hunter2?x@h",
-            "redis://u:hunter2#x@h",
-            "redis://u:22/x@h:6379",
-            "redis://u:22?x@h:6379",
-            "redis://u:22#x@h:6379",
-            "redis-cluster://u:22/x@h:1,i:2",
+    fn several_urls_are_read_as_one() {
+        let ann = Credentials { user: Some("ann".into()), password: Some(Secret::new("a,b")) };
+        for urls in [
+            "rediss-cluster://ann:a,b@a:1,valkeys-cluster://b/",
+            "rediss+cluster://a:1,rediss+cluster://ann:a,b@b/0",
         ] {
-            let error = parse(url).unwrap_err();
-            assert!(error.message().contains("percent-encode"), "{url}: {error}");
-            assert!(!format!("{error:?}").contains("hunter2"), "{url}");
+            let parsed = parse(urls).unwrap();
+            assert_eq!(parsed.topology, Topology::Cluster(vec![tcp("a", 1), tcp("b", 6379)]), "{urls}");
+            assert_eq!((parsed.tls, &parsed.credentials), (true, &ann), "{urls}");
         }
+        for urls in [
+            "redis+sentinel://a,redis+sentinel://b:5000/m/2",
+            "redis+sentinel://a/m/2,redis+sentinel://b:5000/m/2",
+        ] {
+            let parsed = parse(urls).unwrap();
+            let Topology::Sentinel { sentinels, master, .. } = parsed.topology else { panic!("{urls}") };
+            assert_eq!(
+                (sentinels, master.as_str(), parsed.db),
+                (vec![tcp("a", 26_379), tcp("b", 5000)], "m", 2)
+            );
+        }
+        for (urls, says) in [
+            ("redis://a:6379,redis://b:6379", "redis-cluster://a,b"),
+            ("redis://a:6379,b:6379", "redis-cluster://a,b"),
+            ("redis-cluster://a,redis://b", "alike"),
+            ("redis-cluster://a,rediss-cluster://b", "alike"),
+            ("redis-cluster://:x@a,redis-cluster://:y@b", "several logins"),
+            ("redis+sentinel://a/m,redis+sentinel://b/other", "different paths"),
+        ] {
+            let error = parse(urls).unwrap_err();
+            assert!(error.message().contains(says), "{urls}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_login_that_is_not_escaped_is_said() {
+        let error = parse("redis://u:22/x@h:6379").unwrap_err();
+        assert!(error.message().contains("percent-encode"), "what came of it was a database: {error}");
         let parsed = parse("redis+unix:///run/app@host.sock").unwrap();
         assert_eq!(
             parsed.topology,

@@ -10,7 +10,7 @@ use std::{
 
 use fanfare_core::{Broker, topic::TopicName};
 use fanfare_redis::{RedisBackend, RedisBuilder};
-pub use fanfare_testkit::faults::PATIENCE;
+pub use fanfare_testkit::faults::{PATIENCE, chain};
 use fanfare_testkit::{
     backend::SECRET,
     faults::{self, Lone, Site, World},

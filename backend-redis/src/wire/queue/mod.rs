@@ -296,21 +296,12 @@ impl Queue {
         while let Some((request, _)) = state.again.pop_back() {
             state.waiting.push_front(request);
         }
-        let held: VecDeque<_> = std::mem::take(&mut state.waiting);
-        state.load = Load::new();
-        let mut full = state.is_closed;
-        for request in held {
-            // What follows one that is lost is not sent before it is known to be.
-            let is_held = request.retry == Retry::Held
-                && !full
-                && self.buffer.is_some_and(|buffer| state.load.put(request.bytes.len(), buffer));
-            full |= request.retry == Retry::Held && !is_held;
-            if is_held {
-                state.waiting.push_back(request);
-            } else {
-                lost.push((request, Lost::Unsent));
-            }
-        }
+        let room = self.buffer.filter(|_| !state.is_closed);
+        let waiting = std::mem::take(&mut state.waiting);
+        let may_wait = |request: &Request| (request.retry == Retry::Held).then_some(request.bytes.len());
+        let (held, unsent) = state.load.hold(waiting, room, may_wait);
+        state.waiting = held.into();
+        lost.extend(unsent.into_iter().map(|request| (request, Lost::Unsent)));
         drop(state);
         for (request, why) in lost {
             request.fail(why);
