@@ -4,15 +4,20 @@ mod support;
 
 use std::time::Duration;
 
-use fanfare_core::{Broker, backend::BackendState};
-use fanfare_testkit::{faults::Losses, server::Program};
-use support::{cluster::NatsCluster, on_both, world};
+use fanfare_core::{Broker, backend::BackendState, message::MessageParts, topic::TopicConfig};
+use fanfare_testkit::{
+    faults::{LOGGED, Losses, retention},
+    server::Program,
+};
+use futures_util::future::join_all;
+use support::{cluster::NatsCluster, lone, on_both, topic, world};
 use tokio::{sync::watch, time::sleep};
 
 on_both! {
     a_leader_steps_down_and_nothing_logged_is_lost
     a_leader_is_killed_and_nothing_logged_is_lost
     nodes_leave_a_server_that_says_goodbye
+    one_of_many_with_the_same_id_is_stored
 }
 
 /// Between two faults everything works.
@@ -89,4 +94,28 @@ async fn nodes_leave_a_server_that_says_goodbye(program: Program) {
     let losses = world.end("lame duck").await;
     assert_eq!(losses, Losses::default(), "nothing is lost, and no gap is told");
     assert!(is_undisturbed, "they are up all the time");
+}
+
+/// Servers that have to agree on a message first cannot tell its place when the same one comes again.
+async fn one_of_many_with_the_same_id_is_stored(program: Program) {
+    let Some(cluster) = NatsCluster::start(program).await else { return };
+    let nodes = join_all([0, 1, 2].map(async |server| lone(cluster.builder(&[server])).await)).await;
+    let kept = retention(&TopicConfig::new().history(1000));
+    for round in 0..30 {
+        let hand_over = |index: usize| {
+            let mut parts = MessageParts::new(topic(LOGGED), round.to_string());
+            parts.message_id = Some(format!("round {round}").into());
+            nodes[index % nodes.len()].hand_over_parts(parts, Some(kept))
+        };
+        let answers = join_all((0..12).map(hand_over)).await;
+        let accepted: Vec<_> = answers
+            .into_iter()
+            .map(|answer| answer.unwrap_or_else(|error| panic!("{round}: {error}")))
+            .collect();
+        assert_eq!(accepted.iter().filter(|accepted| !accepted.duplicate).count(), 1, "round {round}");
+        assert!(accepted.iter().all(|other| other.position == accepted[0].position), "{accepted:?}");
+    }
+    for node in nodes {
+        node.end().await;
+    }
 }

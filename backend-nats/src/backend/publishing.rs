@@ -1,6 +1,6 @@
 //! Publishing, and what nodes tell each other.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 use fanfare_core::{
@@ -10,7 +10,7 @@ use fanfare_core::{
 use futures_util::{FutureExt, future::BoxFuture};
 use tokio::{
     sync::oneshot,
-    time::{Instant, timeout_at},
+    time::{Instant, sleep, timeout_at},
 };
 
 use super::running::Running;
@@ -77,7 +77,7 @@ impl Running {
         }
         let node = node.clone();
         if id.is_none() && key.is_none() {
-            return async move { stored(&node, asked, deadline).await }.boxed();
+            return async move { stored(&node, asked, deadline).await?.ok_or_else(not_understood) }.boxed();
         }
         // What is to be done when the log has taken it is done although nobody waits for it.
         let (done, waiting) = oneshot::channel();
@@ -129,6 +129,9 @@ const ID: usize = 40;
 /// What a last value may take more than the same message in the log: bytes.
 const VALUE: usize = 160;
 
+/// How soon a message is handed over again while servers agree on another one with its id.
+const AGREEING: Duration = Duration::from_millis(10);
+
 /// A message for a log, with what is to be done when the log has taken it.
 struct Stored {
     topic: TopicName,
@@ -142,7 +145,7 @@ struct Stored {
 
 impl Stored {
     async fn finish(self, node: &Arc<Node>, asked: Asking, deadline: Instant) -> Result<Accepted, Trouble> {
-        let mut accepted = stored(node, asked, deadline).await?;
+        let mut accepted = self.once(node, asked, self.id.as_ref(), deadline).await?;
         let window = self.retention.history.idempotency_window;
         if accepted.duplicate
             && let Some(id) = &self.id
@@ -150,9 +153,8 @@ impl Stored {
             && node.logs.is_past(position, window).await
         {
             // The stream remembers it for longer than the topic wants. Whoever finds that out gives it the same new id.
-            let id = Some(format!("{id} {}", position.offset));
-            let call = Call::Append { subject: self.subject.clone(), id, payload: self.payload.clone() };
-            accepted = stored(node, node.queue.hand_over(call, false), deadline).await?;
+            let id = format!("{id} {}", position.offset);
+            accepted = self.once(node, self.hand_over(node, Some(&id)), Some(&id), deadline).await?;
         }
         if let (Some(key), Some(position)) = (&self.key, accepted.position)
             && !accepted.duplicate
@@ -167,15 +169,40 @@ impl Stored {
         }
         Ok(accepted)
     }
-}
 
-async fn stored(node: &Node, asked: Asking, deadline: Instant) -> Result<Accepted, Trouble> {
-    match acknowledged(asked, deadline).await? {
-        Answer::Message(answer) => node.logs.accepted(&answer).await,
-        Answer::Messages(..) | Answer::Taken => {
-            Err(Trouble::outcome_unknown("the stream's answer is not understood"))
+    /// Has it stored, or hears that another one with this id is: handed over again as long as that one is about to be.
+    async fn once(
+        &self,
+        node: &Node,
+        mut asked: Asking,
+        id: Option<&String>,
+        deadline: Instant,
+    ) -> Result<Accepted, Trouble> {
+        loop {
+            if let Some(accepted) = stored(node, asked, deadline).await? {
+                return Ok(accepted);
+            }
+            sleep(AGREEING).await;
+            asked = self.hand_over(node, id);
         }
     }
+
+    fn hand_over(&self, node: &Node, id: Option<&String>) -> Asking {
+        let (subject, id, payload) = (self.subject.clone(), id.cloned(), self.payload.clone());
+        node.queue.hand_over(Call::Append { subject, id, payload }, false)
+    }
+}
+
+/// What has become of a message. `None` where it was not stored, because another one with its id is about to be.
+async fn stored(node: &Node, asked: Asking, deadline: Instant) -> Result<Option<Accepted>, Trouble> {
+    match acknowledged(asked, deadline).await? {
+        Answer::Message(answer) => node.logs.accepted(&answer).await,
+        Answer::Messages(..) | Answer::Taken => Err(not_understood()),
+    }
+}
+
+fn not_understood() -> Trouble {
+    Trouble::outcome_unknown("the stream's answer is not understood")
 }
 
 async fn acknowledged(asked: Asking, deadline: Instant) -> Result<Answer, Trouble> {
@@ -185,6 +212,9 @@ async fn acknowledged(asked: Asking, deadline: Instant) -> Result<Answer, Troubl
             Err(Trouble::outcome_unknown("the connection to NATS broke before the answer came"))
         }
         Ok(Err(unsent)) => Err(lost(unsent)),
-        Err(_) => Err(Trouble::outcome_unknown("NATS did not answer in time")),
+        // A server whose disk is full says nothing, nor does a stream without a leader.
+        Err(_) => Err(Trouble::outcome_unknown(
+            "NATS did not answer in time: if that lasts, see whether its disk has room, and its stream a leader",
+        )),
     }
 }

@@ -126,6 +126,7 @@ pub(crate) const OVERLAPS: u32 = 10065;
 pub(crate) const NAME_IN_USE: u32 = 10058;
 pub(crate) const ANOTHER_STREAM: u32 = 10060;
 pub(crate) const WRONG_LAST: [u32; 2] = [10071, 10164];
+pub(crate) const ID_IN_PROCESS: u32 = 10158;
 
 impl Api {
     pub(crate) fn new(queue: Arc<Queue>, settings: Arc<Settings>) -> Self {
@@ -296,8 +297,14 @@ impl ApiError {
             (10054, _) => {
                 Trouble::too_large("a message is larger than the stream takes: see its max_msg_size")
             }
-            (10074 | 10005, _) => Trouble::configuration(
+            (10074, _) => Trouble::configuration(
                 "there are fewer servers with JetStream than the stream is to have replicas",
+            ),
+            (10005, _) => Trouble::unavailable(
+                "there are fewer servers with JetStream at the moment than the stream is to have replicas",
+            ),
+            (10026, _) => Trouble::unavailable(
+                "there are as many consumers as the account or the stream may have: see `max_consumers`",
             ),
             (_, 503 | 429 | 500) => {
                 Trouble::unavailable(format!("JetStream cannot do it now: {description}"))

@@ -5,17 +5,22 @@ use fanfare_core::message::Position;
 
 use super::{
     Logs, Whose,
-    api::{self, PubAck, Refusal},
+    api::{self, ID_IN_PROCESS, PubAck, Refusal},
 };
 use crate::{error::Trouble, wire::Message};
 
 impl Logs {
-    /// Reads an acknowledgement.
-    pub(crate) async fn accepted(&self, answer: &Message) -> Result<Accepted, Trouble> {
+    /// Reads an acknowledgement. `None` where another message with the same id is about to be stored: a stream of several replicas
+    /// cannot tell its place before they have agreed on it.
+    pub(crate) async fn accepted(&self, answer: &Message) -> Result<Option<Accepted>, Trouble> {
         if answer.status() == Some(503) {
             return Err(Refusal::Nobody.into_trouble());
         }
-        let PubAck { stream, seq, duplicate } = api::parse(answer).map_err(Refusal::into_trouble)?;
+        let PubAck { stream, seq, duplicate } = match api::parse(answer) {
+            Ok(stored) => stored,
+            Err(refusal) if refusal.has_code(&[ID_IN_PROCESS]) => return Ok(None),
+            Err(refusal) => return Err(refusal.into_trouble()),
+        };
         let epoch = match self.whose(&stream) {
             Whose::Ours(epoch) | Whose::Operators(epoch) => Some(epoch),
             Whose::Unknown => {
@@ -28,12 +33,12 @@ impl Logs {
         };
         let position = Position::new(epoch, seq);
         if duplicate {
-            return Ok(Accepted::duplicate_of(position));
+            return Ok(Some(Accepted::duplicate_of(position)));
         }
         let number = answer.subject.rsplit_once('.').and_then(|(_, number)| number.parse().ok());
         let position = self.placed(&stream, number.unwrap_or_default(), position).await?;
         self.has_reached(&stream, seq);
-        Ok(Accepted::at(position))
+        Ok(Some(Accepted::at(position)))
     }
 
     /// Whether a message that is a duplicate was stored so long ago that it is none for its topic: topics of one stream share the time
