@@ -41,11 +41,12 @@ impl Logs {
     pub(crate) async fn trim(&self, subject: &Arc<str>, trim: Trim) {
         let Some(stream) = self.known() else { return };
         // Once at a time: where messages are large, each one wants it. What wants it meanwhile is done afterwards.
-        if self.trimming.lock().insert(subject.clone(), true).is_some() {
+        if self.trimming.lock().insert(subject.clone(), Some(trim)).is_some() {
             return;
         }
         let _trimming = Trimming(self, subject);
-        while self.trimming.lock().get_mut(subject).is_some_and(std::mem::take) {
+        let next = || self.trimming.lock().get_mut(subject).and_then(Option::take);
+        while let Some(trim) = next() {
             let trimmed = match trim {
                 Trim::Messages(keep) => {
                     self.purge(&stream, &json!({ "filter": &**subject, "keep": keep })).await

@@ -16,7 +16,7 @@ use fanfare_core::{backend::Retention, message::Epoch};
 pub(crate) use limits::Limits;
 use parking_lot::Mutex;
 
-use super::{Keep, api::Api, same::Acknowledged};
+use super::{Keep, api::Api, same::Acknowledged, trim::Trim};
 use crate::{
     names::Names,
     settings::{Settings, Streams},
@@ -38,8 +38,8 @@ pub(crate) struct Logs {
     /// A stream has been found that is another one than that which had its name.
     another: tokio::sync::Notify,
     pub(in crate::log) acknowledged: Mutex<Acknowledged>,
-    /// The subjects that are being trimmed, and whether once more.
-    pub(in crate::log) trimming: Mutex<HashMap<Arc<str>, bool>>,
+    /// The subjects that are being trimmed, and what is to be done next.
+    pub(in crate::log) trimming: Mutex<HashMap<Arc<str>, Option<Trim>>>,
 }
 
 #[derive(Default)]
