@@ -16,6 +16,10 @@ pub(crate) fn closed(error: &str) -> Trouble {
         Trouble::configuration("the server wants TLS: use a tls:// URL")
     } else if says("maximum connections") || says("maximum account") {
         Trouble::unavailable("the server has as many connections as it takes: see `max_connections`")
+    } else if says("maximum subscriptions") {
+        Trouble::refused(
+            "the server takes no more subscriptions: see `max_subscriptions`, and what the account and the user may have",
+        )
     } else if says("maximum payload") {
         Trouble::too_large("a message is larger than the server takes: see `max_payload`")
     } else if says("slow consumer") {

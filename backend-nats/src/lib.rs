@@ -68,6 +68,8 @@
 //! - A publish that was under way fails with `OutcomeUnknown`: publish it again with the same `message_id`, and it is stored once.
 //! - New connections are tried without end, with full jitter, at most 0.8 s apart (5 s after a minute), at all servers that are known: a
 //!   node is back within a second. A login that is refused is tried again more slowly; a credentials file is read anew each time.
+//! - What a server refuses fails alone: a subscription beyond what it takes, a subject that the user may not use. A subscription that it ends,
+//!   because permissions have changed, is told as a loss, and asked for again every ten seconds.
 //! - A server that says that it is about to end (lame duck) is left without an outage: another connection is made beside the old one, with
 //!   the same subscriptions, and takes over when the old one has brought all. What is published waits for a few tenths of a second.
 //! - Back again, each node reads once what each logged topic missed, not once for each client. Subscribers of ephemeral

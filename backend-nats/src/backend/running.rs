@@ -13,7 +13,7 @@ use tokio_util::{
     task::TaskTracker,
 };
 
-use super::NatsBackend;
+use super::{NatsBackend, wanting::ask_again};
 use crate::{
     keep::{Node, keep},
     log::Logs,
@@ -59,6 +59,8 @@ impl Running {
         running.spawn(async move { logs.watch().await });
         let pushing = node.clone();
         running.spawn(async move { pushing.pushed.serve().await });
+        let refused = node.clone();
+        running.spawn(async move { ask_again(&refused).await });
         let doubting = node.clone();
         running.spawn(async move { doubting.pushed.settle_doubts().await });
         running.spawn(async move { node.logs.keep_marks(&node.interests).await });

@@ -5,11 +5,12 @@ use fanfare_core::{
     backend::{Interest, Retention},
     message::Position,
 };
+use tokio::time::sleep;
 
 use super::running::Running;
 use crate::{
     error::Trouble,
-    keep::{lost, within},
+    keep::{Node, lost, within},
     receive::Interests,
     wire::{Asking, Call},
 };
@@ -36,7 +37,9 @@ impl Running {
             node.logs.need(retention);
         }
         within(node.settings.answer_within, async { asked.answer().await.map_err(lost) }).await?;
-        node.interests.confirm(sid);
+        if !node.interests.confirm(sid) {
+            return Err(Trouble::unavailable("the subscription has ended meanwhile"));
+        }
         match interest {
             Interest::Topic { name, retention: Some(retention) } => {
                 // From here on all comes, so that nothing falls between the log's end and what comes.
@@ -59,8 +62,7 @@ impl Running {
     }
 
     fn send(&self, subject: &str, frames: String) -> Asking {
-        let call = Call::Frames { subject: subject.into(), bytes: Bytes::from(frames) };
-        self.node.queue.hand_over(call, false)
+        send(&self.node, subject, frames)
     }
 
     fn subject(&self, interest: &Interest) -> String {
@@ -70,6 +72,41 @@ impl Running {
             _ => String::new(),
         }
     }
+}
+
+/// Asks again for what a server has refused and is still wanted, for ever: it may be allowed once more, and nobody says so.
+pub(super) async fn ask_again(node: &Node) {
+    loop {
+        sleep(node.settings.ping_every.saturating_mul(PINGS)).await;
+        let asked: Vec<_> = {
+            let _subscribing = node.subscribing.lock();
+            if !node.health.is_up() {
+                continue;
+            }
+            let wanted = node.interests.ask_again(|| node.queue.next_sid());
+            wanted
+                .into_iter()
+                .map(|(sid, source, frame)| {
+                    let subject = source.subject(&node.names);
+                    (sid, source, send(node, &subject, frame))
+                })
+                .collect()
+        };
+        for (sid, source, asked) in asked {
+            if asked.answer().await.is_ok() && node.interests.confirm(sid) {
+                // What came meanwhile did not come here.
+                node.inbox.lost(source.topic());
+            }
+        }
+    }
+}
+
+/// Once in so many of the times after which a silent server is asked whether it is there: ten seconds by default.
+const PINGS: u32 = 5;
+
+fn send(node: &Node, subject: &str, frames: String) -> Asking {
+    let call = Call::Frames { subject: subject.into(), bytes: Bytes::from(frames) };
+    node.queue.hand_over(call, false)
 }
 
 /// A subscription that is being ended; dropped, it has.

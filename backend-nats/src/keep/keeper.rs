@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     error::Trouble,
-    wire::{self, Asking, Call, Watch},
+    wire::{self, Asking, Call, Lost, Watch},
 };
 
 /// How much of the subscriptions is renewed at once: bytes.
@@ -135,7 +135,12 @@ async fn use_connection(
 ) -> Result<Established, Trouble> {
     for (asked, sids) in renewed {
         match asked.answer().await {
-            Ok(_) => sids.into_iter().for_each(|sid| node.interests.confirm(sid)),
+            Ok(_) => {
+                for sid in sids {
+                    node.interests.confirm(sid);
+                }
+            }
+            Err(Lost::Refused(trouble)) => return Err(trouble),
             Err(_) => return Err(Trouble::unavailable("the subscriptions could not be renewed")),
         }
     }

@@ -106,10 +106,12 @@ impl Interests {
         state.sources.remove(&sid);
     }
 
-    /// The server has confirmed a subscription.
-    pub(crate) fn confirm(&self, sid: u64) {
+    /// The server has confirmed a subscription. False where it is none any more.
+    pub(crate) fn confirm(&self, sid: u64) -> bool {
         let state = &mut *self.state.lock();
-        match state.sources.get(&sid) {
+        let source = state.sources.get(&sid);
+        let is_there = source.is_some();
+        match source {
             Some(Source::Topic(name)) => drop(state.confirmed.insert(name.clone())),
             Some(Source::Pattern(pattern)) => {
                 state.confirmed_patterns.remove(pattern, |_| true);
@@ -117,6 +119,23 @@ impl Interests {
             }
             Some(Source::Control(_)) | None => {}
         }
+        is_there
+    }
+
+    /// New subscriptions to what is wanted and has none, because the server has refused it: what they bring, and their frames.
+    pub(crate) fn ask_again(&self, mut next_sid: impl FnMut() -> u64) -> Vec<(u64, Source, String)> {
+        let state = &mut *self.state.lock();
+        let topics =
+            state.topics.iter_mut().map(|(name, topic)| (&mut topic.sid, Source::Topic(name.clone())));
+        let patterns =
+            state.patterns.iter_mut().map(|(pattern, sid)| (sid, Source::Pattern(pattern.clone())));
+        let mut asked = Vec::new();
+        for (sid, source) in topics.chain(patterns).filter(|(sid, _)| sid.is_none()) {
+            let new = *sid.insert(next_sid());
+            state.sources.insert(new, source.clone());
+            asked.push((new, source.clone(), source.subscribe(&self.names, new)));
+        }
+        asked
     }
 
     /// A subscription for control frames.
@@ -157,30 +176,31 @@ impl Interests {
         self.state.lock().forget();
     }
 
-    /// The server has refused a subscription, which is none then. None where a node cannot do without it.
-    pub(crate) fn refused(&self, subject: &str) -> Option<Source> {
+    /// The server has refused a subscription, which is none then, and whether it had confirmed it. None where a node cannot do
+    /// without it.
+    pub(crate) fn refused(&self, subject: &str) -> Option<(Source, bool)> {
         let state = &mut *self.state.lock();
         let is_refused =
             |source: &Source| !matches!(source, Source::Control(_)) && source.subject(&self.names) == subject;
         let found = state.sources.iter().find(|(_, source)| is_refused(source));
         let (sid, source) = found.map(|(sid, source)| (*sid, source.clone()))?;
         state.sources.remove(&sid);
-        match &source {
+        let was_confirmed = match &source {
             Source::Topic(name) => {
-                state.confirmed.remove(name);
                 if let Some(topic) = state.topics.get_mut(name) {
                     topic.sid = None;
                 }
+                state.confirmed.remove(name)
             }
             Source::Pattern(pattern) => {
-                state.confirmed_patterns.remove(pattern, |_| true);
                 if let Some(sid) = state.patterns.get_mut(pattern) {
                     *sid = None;
                 }
+                !state.confirmed_patterns.remove(pattern, |_| true).is_empty()
             }
-            Source::Control(_) => {}
-        }
-        Some(source)
+            Source::Control(_) => false,
+        };
+        Some((source, was_confirmed))
     }
 
     pub(crate) fn source(&self, sid: u64) -> Option<Source> {
@@ -242,7 +262,12 @@ impl State {
 }
 
 impl Source {
-    fn subject(&self, names: &Names) -> String {
+    /// The topic, if it brings one alone.
+    pub(crate) fn topic(&self) -> Option<&TopicName> {
+        if let Self::Topic(name) = self { Some(name) } else { None }
+    }
+
+    pub(crate) fn subject(&self, names: &Names) -> String {
         match self {
             Self::Control(subject) => subject.to_string(),
             Self::Topic(name) => names.topic(name),
@@ -285,7 +310,7 @@ mod tests {
                 .collect::<Vec<_>>()
         };
         assert_eq!(takes("chat.b")[..2], [true, true], "unless it is known that another comes");
-        sids.iter().for_each(|sid| interests.confirm(*sid));
+        assert!(sids.iter().all(|sid| interests.confirm(*sid)));
         assert_eq!(takes("chat.a"), [false, false, true]);
         assert_eq!(takes("chat.b")[..2], [true, false]);
         assert_eq!(takes("news")[..2], [false, true]);
@@ -311,9 +336,17 @@ mod tests {
         assert_eq!(interests.source(5), None);
         let (sids, frames) = interests.renew(|| 7);
         assert_eq!((sids, frames.as_str()), (vec![7], "SUB p.m.t.a 7\r\n"));
-        assert_eq!(interests.refused("p.m.t.a"), Some(Source::Topic(topic("a"))));
+        assert_eq!(interests.refused("p.m.t.a"), Some((Source::Topic(topic("a")), false)));
+        assert!(!interests.confirm(7), "it is none");
         let (sid, frame) = interests.want(&by_name("a"), || 8).unwrap();
         assert_eq!((sid, frame.is_some()), (8, true), "asked for again");
+        interests.confirm(8);
+        interests.want(&pattern("b.*"), || 9);
+        assert!(interests.ask_again(|| 0).is_empty(), "nothing is refused");
+        assert_eq!(interests.refused("p.m.t.a"), Some((Source::Topic(topic("a")), true)));
+        assert_eq!(interests.refused("p.m.t.b.*").map(|(_, was_confirmed)| was_confirmed), Some(false));
+        let frames: Vec<_> = interests.ask_again(|| 10).into_iter().map(|(.., frame)| frame).collect();
+        assert_eq!(frames, ["SUB p.m.t.a 10\r\n", "SUB p.m.t.b.* 10\r\n"]);
     }
 
     #[test]

@@ -222,10 +222,15 @@ impl Pushes for Pushed {
     }
 
     fn refused(&self, subject: &str, trouble: &Trouble) -> bool {
-        let Some(source) = self.interests.refused(subject) else { return false };
-        tracing::warn!(target: "fanfare::nats", subject, error = %trouble, "the server refuses a subscription");
-        // Whoever wants it is told that it hears nothing; the core asks again when it wants it again.
-        self.inbox.lost(if let Source::Topic(topic) = &source { Some(topic) } else { None });
+        let Some((source, was_confirmed)) = self.interests.refused(subject) else { return false };
+        // Who asks for it now is answered.
+        if was_confirmed {
+            tracing::warn!(
+                target: "fanfare::nats", subject, error = %trouble,
+                "the server ends a subscription: it is asked for again, once in a while"
+            );
+            self.inbox.lost(source.topic());
+        }
         true
     }
 }

@@ -74,9 +74,23 @@ pub(crate) async fn run(
                 },
                 Ok(Frame::Error(error)) => {
                     let trouble = closed(&error);
-                    let goes_on = refused(&error).is_some_and(|subject| {
-                        queue.refuse(subject, &trouble) || pushes.refused(subject, &trouble)
-                    });
+                    let goes_on = match Refused::read(&error) {
+                        Some(Refused::Publishing(subject)) => {
+                            queue.refuse(subject, &trouble);
+                            true
+                        }
+                        Some(Refused::Subscription(subject)) => {
+                            let is_held = pushes.refused(subject, &trouble);
+                            queue.refuse_subscription(subject, &trouble) || is_held
+                        }
+                        Some(Refused::MoreSubscriptions) => {
+                            for subject in queue.refuse_subscriptions(&trouble) {
+                                pushes.refused(&subject, &trouble);
+                            }
+                            true
+                        }
+                        None => false,
+                    };
                     if !goes_on {
                         return trouble;
                     }
@@ -136,8 +150,26 @@ pub(crate) async fn run(
     }
 }
 
-/// The subject that a server refuses: `Permissions Violation for Publish to "subject"`.
-fn refused(error: &str) -> Option<&str> {
-    error.to_ascii_lowercase().starts_with("permissions violation").then_some(())?;
-    error.split('"').nth(1)
+/// What a server refuses, and goes on.
+pub(super) enum Refused<'a> {
+    Publishing(&'a str),
+    Subscription(&'a str),
+    MoreSubscriptions,
+}
+
+impl<'a> Refused<'a> {
+    /// Reads `Permissions Violation for Publish to "subject"`, or `.. for Subscription to "subject"`, or `maximum subscriptions exceeded`.
+    pub(super) fn read(error: &'a str) -> Option<Self> {
+        let lower = error.to_ascii_lowercase();
+        if lower.starts_with("maximum subscriptions") {
+            return Some(Self::MoreSubscriptions);
+        }
+        let what = lower.strip_prefix("permissions violation for ")?;
+        let subject = error.split('"').nth(1)?;
+        Some(if what.starts_with("subscription") {
+            Self::Subscription(subject)
+        } else {
+            Self::Publishing(subject)
+        })
+    }
 }

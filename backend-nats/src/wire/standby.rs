@@ -2,8 +2,8 @@
 
 use bytes::BytesMut;
 
-use super::{Connection, parser::Frame};
-use crate::error::Trouble;
+use super::{Connection, link::Refused, parser::Frame};
+use crate::error::{Trouble, closed};
 
 /// How much is kept: bytes. What goes beyond is dropped from the front: the older, the surer the other connection has brought it.
 const MAX_KEPT: usize = 32 << 20;
@@ -30,6 +30,10 @@ impl Standby {
         loop {
             match self.connection.frames.arrive().await? {
                 Frame::Pong => return Ok(()),
+                // Which of them are none is known only while they are asked for one by one.
+                Frame::Error(error) if matches!(Refused::read(&error), Some(Refused::MoreSubscriptions)) => {
+                    return Err(closed(&error));
+                }
                 frame => self.keep(frame),
             }
         }

@@ -1,6 +1,6 @@
 //! What is on its way: what the server answers, refuses, or is silent about.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use parking_lot::MutexGuard;
 use tokio::time::Instant;
@@ -75,30 +75,47 @@ impl Queue {
         None
     }
 
-    /// The server refuses the use of a subject. False where nobody had asked for it.
-    pub(crate) fn refuse(&self, subject: &str, trouble: &Trouble) -> bool {
+    /// The server does not let a subject be published to. Who had may be gone.
+    pub(crate) fn refuse(&self, subject: &str, trouble: &Trouble) {
         let mut state = self.state.lock();
         let mut refused = Vec::new();
         for taken in &mut state.pinged {
-            refused.extend(taken.extract_if(.., |request| request.uses(subject)));
+            refused.extend(taken.extract_if(.., |request| request.publishes(subject)));
         }
-        let asked: Vec<u64> = state
-            .asked
-            .iter()
-            .filter(|(_, request)| request.uses(subject))
-            .map(|(number, _)| *number)
-            .collect();
-        for number in asked {
-            refused.extend(state.asked.remove(&number));
+        refused.extend(state.asked.extract_if(.., |_, request| request.publishes(subject)).map(|(_, it)| it));
+        for request in refused {
+            self.give_up(&mut state, request, Lost::Refused(trouble.clone()));
         }
+    }
+
+    /// The server does not let a subject be subscribed to. False where nobody has asked for that.
+    pub(crate) fn refuse_subscription(&self, subject: &str, trouble: &Trouble) -> bool {
+        let is_it = |request: &mut Request| request.subscribes().is_some() && request.subject() == subject;
+        let mut state = self.state.lock();
+        let Some(taken) = state.pinged.front_mut() else { return false };
+        let refused: Vec<_> = taken.extract_if(.., is_it).collect();
         let is_ours = !refused.is_empty();
         for request in refused {
-            if request.is_append() {
-                state.has_come(&request);
-            }
-            self.finish(&mut state, request, Err(Lost::Refused(trouble.clone())));
+            self.give_up(&mut state, request, Lost::Refused(trouble.clone()));
         }
         is_ours
+    }
+
+    /// The server takes no more subscriptions, and does not say which of the last ones it has not taken: all of them are given back. Their
+    /// subjects.
+    pub(crate) fn refuse_subscriptions(&self, trouble: &Trouble) -> Vec<Arc<str>> {
+        let mut state = self.state.lock();
+        let taken = state.pinged.front_mut().into_iter();
+        let mut refused: Vec<_> =
+            taken.flat_map(|taken| taken.extract_if(.., |request| request.subscribes().is_some())).collect();
+        let subjects = refused.iter().map(|request| request.subject().into()).collect();
+        state.done.extend(refused.iter().filter_map(Request::subscribes));
+        refused.extend(state.asked.extract_if(.., |_, request| request.sid.is_some()).map(|(_, it)| it));
+        for request in refused {
+            self.give_up(&mut state, request, Lost::Refused(trouble.clone()));
+        }
+        self.work.notify_one();
+        subjects
     }
 
     /// What was asked so long ago that no answer comes any more is given up, and a question whose answer nobody waits for.
@@ -107,22 +124,26 @@ impl Queue {
         let is_late = |request: &Request| {
             request.is_abandoned() || request.sent.is_some_and(|sent| sent.elapsed() > limit)
         };
-        let late: Vec<u64> =
-            state.asked.iter().filter(|(_, request)| is_late(request)).map(|(number, _)| *number).collect();
-        for number in late {
-            let Some(request) = state.asked.remove(&number) else { continue };
-            if request.is_append() {
-                state.has_come(&request);
-            }
-            if let Some(sid) = request.sid {
-                state.fetches.remove(&sid);
-                state.done.push(sid);
-            }
-            self.finish(&mut state, request, Err(Lost::Unanswered));
+        let late: Vec<_> =
+            state.asked.extract_if(.., |_, request| is_late(request)).map(|(_, request)| request).collect();
+        for request in late {
+            self.give_up(&mut state, request, Lost::Unanswered);
         }
         self.look_for_stream(&state);
         drop(state);
         self.work.notify_one();
+    }
+
+    /// What was sent has no answer any more.
+    fn give_up(&self, state: &mut MutexGuard<'_, State>, request: Request, why: Lost) {
+        if request.is_append() {
+            state.has_come(&request);
+        }
+        if let Some(sid) = request.sid {
+            state.fetches.remove(&sid);
+            state.done.push(sid);
+        }
+        self.finish(state, request, Err(why));
     }
 
     pub(super) fn finish(

@@ -100,14 +100,19 @@ impl Request {
         }
     }
 
-    /// Whether it uses a subject: frames may have several.
-    pub(super) fn uses(&self, subject: &str) -> bool {
+    /// Whether it publishes to a subject: frames may have several.
+    pub(super) fn publishes(&self, subject: &str) -> bool {
         match &self.call {
-            Call::Frames { bytes, .. } => {
-                self.subject() == subject || published(bytes).any(|one| one == subject)
-            }
+            Call::Frames { bytes, .. } => published(bytes).any(|one| one == subject),
             Call::Ask { .. } | Call::Append { .. } => self.subject() == subject,
         }
+    }
+
+    /// The number of the first subscription that it makes.
+    pub(super) fn subscribes(&self) -> Option<u64> {
+        let Call::Frames { bytes, .. } = &self.call else { return self.sid };
+        let line = std::str::from_utf8(bytes.strip_prefix(b"SUB ")?.split(|byte| *byte == b'\r').next()?);
+        line.ok()?.rsplit(' ').next()?.parse().ok()
     }
 
     /// Whether its answer is several messages.

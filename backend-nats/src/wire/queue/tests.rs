@@ -89,13 +89,34 @@ async fn what_was_sent_is_unanswered_and_what_was_not_is_unsent() {
 
 #[tokio::test]
 async fn what_the_server_refuses_fails_alone() {
-    let queue = up();
-    let refused = frames(&queue, "SUB s 5\r\n");
+    let (queue, no) = (up(), Trouble::refused("no"));
+    let (refused, said) = (frames(&queue, "SUB s 5\r\n"), frames(&queue, "PUB s 0\r\n\r\n"));
     sent(&queue);
-    assert!(queue.refuse("s", &Trouble::refused("no")));
+    assert!(queue.refuse_subscription("s", &no));
     assert!(matches!(refused.answer().await, Err(Lost::Refused(_))));
-    assert!(!queue.refuse("s", &Trouble::refused("no")), "nobody has asked");
+    assert!(!queue.refuse_subscription("s", &no), "nobody has asked");
     queue.pong();
+    assert!(matches!(said.answer().await, Ok(Answer::Taken)), "it was published");
+}
+
+#[tokio::test]
+async fn subscriptions_beyond_what_the_server_takes_are_given_back() {
+    let (queue, no) = (up(), Trouble::refused("no"));
+    let taken = frames(&queue, "SUB s 5\r\n");
+    sent(&queue);
+    let refused = [frames(&queue, "SUB s 6\r\n"), frames(&queue, "SUB s 7\r\n")];
+    let said = frames(&queue, "PUB s 0\r\n\r\n");
+    sent(&queue);
+    queue.pong();
+    assert!(matches!(taken.answer().await, Ok(Answer::Taken)), "it was asked for before");
+    assert_eq!(queue.refuse_subscriptions(&no).len(), 2, "it does not say which");
+    assert_eq!(queue.refuse_subscriptions(&no).len(), 0, "once for each");
+    assert_eq!(sent(&queue), "UNSUB 6\r\nUNSUB 7\r\n");
+    queue.pong();
+    for refused in refused {
+        assert!(matches!(refused.answer().await, Err(Lost::Refused(_))));
+    }
+    assert!(matches!(said.answer().await, Ok(Answer::Taken)));
 }
 
 #[tokio::test]
@@ -142,8 +163,9 @@ async fn frames_of_several_subjects_fail_by_any_of_them() {
     let queue = up();
     let two = frames(&queue, "PUB a 11\r\nPUB x 0\r\n\r\n\r\nPUB b _INBOX 1\r\nb\r\n");
     sent(&queue);
-    assert!(!queue.refuse("x", &Trouble::refused("no")), "it is part of what was said");
-    assert!(queue.refuse("b", &Trouble::refused("no")));
+    queue.refuse("x", &Trouble::refused("it is part of what was said"));
+    queue.refuse("b", &Trouble::refused("no"));
+    queue.pong();
     assert!(matches!(two.answer().await, Err(Lost::Refused(_))));
 }
 
