@@ -161,6 +161,35 @@ async fn what_has_expired_is_found_across_a_leap() {
     node.end().await;
 }
 
+/// Much may expire between two messages: it goes in few steps, for a server does nothing else meanwhile.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_has_expired_goes_in_few_steps() {
+    let Some(setup) = Setup::start(Program::Redis).await else { return };
+    let lifetime = Duration::from_secs(1);
+    let kept = retention(&TopicConfig::new().history(10_000).history_ttl(lifetime));
+    let node = lone(setup.builder()).await;
+    let stored: Vec<_> = (0..3000).map(|n| node.hand_over(TOPIC, &n.to_string(), Some(kept))).collect();
+    for stored in stored {
+        stored.await.expect("it is stored");
+    }
+    // As if the middle of it were a leap.
+    let _: i64 = setup.tell(&["HSET", &format!("fanfare:meta:{{{TOPIC}}}"), "run", "another"]).await;
+    node.hand_over(TOPIC, "behind a leap", Some(kept)).await.expect("it is stored");
+    sleep(lifetime + Duration::from_millis(100)).await;
+    let _: String = setup.tell(&["CONFIG", "RESETSTAT"]).await;
+    node.hand_over(TOPIC, "last", Some(kept)).await.expect("it is stored");
+    let stats: String = setup.tell(&["INFO", "commandstats"]).await;
+    let calls = |command: &str| {
+        let line = stats.lines().find_map(|line| line.strip_prefix(&format!("cmdstat_{command}:calls=")));
+        line.and_then(|line| line.split(',').next()?.parse::<u32>().ok()).unwrap_or(0)
+    };
+    assert_eq!(calls("xtrim"), 1, "{stats}");
+    assert!(calls("xrange") < 100, "{stats}");
+    let left: u64 = setup.tell(&["XLEN", &format!("fanfare:log:{{{TOPIC}}}")]).await;
+    assert_eq!(left, 1, "all that has expired is gone");
+    node.end().await;
+}
+
 /// What is trimmed while the end of a log is read in several parts is not said to be there.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_trimmed_while_a_log_is_read_is_not_claimed() {

@@ -45,18 +45,28 @@ end
 -- An entry's number is its offset and its time; `s` is the size of all that was written before it.
 redis.call('XADD', KEYS[2], 'MAXLEN', ARGV[6], text(offset) .. '-' .. text(now), 's', text(sum), 'm', ARGV[1])
 sum = sum + ARGV[5]
-while true do
-  local head = redis.call('XRANGE', KEYS[2], '-', '+', 'COUNT', 1)[1]
-  local number, at = string.match(head[1], '^(%d+)-(%d+)$')
-  local fits = sum - head[2][2] <= tonumber(ARGV[7]) and tonumber(at) > now - ttl
-  if tonumber(number) >= offset then
-    -- Whatever was there before may have taken its time to live along.
-    if redis.call('PTTL', KEYS[2]) < 0 then till = 0 end
-    break
-  end
-  if fits then break end
-  redis.call('XTRIM', KEYS[2], 'MINID', text(number + 1))
+
+-- The first entry from an offset on, and whether it stays; the newest always does.
+local function look(from)
+  local entry = redis.call('XRANGE', KEYS[2], text(from), '+', 'COUNT', 1)[1]
+  local number, at = string.match(entry[1], '^(%d+)-(%d+)$')
+  number = tonumber(number)
+  return number, number >= offset or sum - entry[2][2] <= tonumber(ARGV[7]) and tonumber(at) > now - ttl
 end
+local first, stays = look(0)
+if not stays then
+  -- Most of the time the next one stays. Where much has expired it is found in few steps: a server does nothing else meanwhile.
+  local gone, bound, step = first, offset, 1
+  first = offset
+  while bound - gone > 1 do
+    local middle = math.min(gone + step, math.floor((gone + bound) / 2))
+    local number, found = look(middle)
+    if found then first, bound, step = number, middle, offset else gone, step = number, 2 * step end
+  end
+  redis.call('XTRIM', KEYS[2], 'MINID', text(first))
+end
+-- Whatever was there before may have taken its time to live along.
+if first >= offset and redis.call('PTTL', KEYS[2]) < 0 then till = 0 end
 
 local place = epoch .. ':' .. text(offset) .. ':' .. text(last) .. ';'
 if keyed then
