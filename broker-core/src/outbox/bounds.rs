@@ -1,6 +1,9 @@
 //! The bounds of an outbox, for tests to look at.
 
-use super::Outbox;
+use super::{Inner, Outbox};
+
+/// What every outbox takes, with room for the queue of one subscription.
+pub(crate) const SIZE: usize = size_of::<Inner>();
 
 impl Outbox {
     /// Panics where something is over its bound; else how many bytes are charged.

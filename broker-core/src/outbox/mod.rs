@@ -38,6 +38,8 @@ use std::{
     time::Duration,
 };
 
+#[cfg(all(test, not(loom)))]
+pub(crate) use bounds::SIZE;
 pub(crate) use budget::Budget;
 use bytes::Bytes;
 pub(crate) use entry::{Entry, Subject};

@@ -9,7 +9,12 @@ mod namespaces;
 mod open;
 mod rules;
 
-use std::{any::Any, fmt, sync::Arc, time::Duration};
+use std::{
+    any::Any,
+    fmt,
+    sync::{Arc, LazyLock},
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use futures_util::future::BoxFuture;
@@ -97,6 +102,15 @@ impl Identity {
         self
     }
 
+    /// To be kept for a connection: all of whom nothing is known are the same.
+    pub(crate) fn shared(self) -> Arc<Self> {
+        static ANONYMOUS: LazyLock<Arc<Identity>> = LazyLock::new(Arc::default);
+        match &self {
+            Self { user: None, data: None, expires: None } => ANONYMOUS.clone(),
+            _ => Arc::new(self),
+        }
+    }
+
     /// The app's own data, if it is of this type.
     #[must_use]
     pub fn data<T: Any + Send + Sync>(&self) -> Option<&T> {
@@ -178,6 +192,28 @@ impl fmt::Debug for Verdict<'_> {
         match self {
             Self::Now(verdict) => f.debug_tuple("Now").field(verdict).finish(),
             Self::Later(_) => f.write_str("Later"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_of_whom_nothing_is_known_are_one() {
+        let one = Identity::anonymous().shared();
+        assert!(Arc::ptr_eq(&one, &Identity::default().shared()));
+        let others = [
+            Identity::user("ann"),
+            Identity::anonymous().with_data(7),
+            Identity::anonymous().expires_in(Duration::from_secs(1)),
+        ];
+        for other in others {
+            let (user, expires, has_data) = (other.user.clone(), other.expires, other.data.is_some());
+            let kept = other.shared();
+            assert!(!Arc::ptr_eq(&one, &kept));
+            assert_eq!((&kept.user, kept.expires, kept.data.is_some()), (&user, expires, has_data));
         }
     }
 }

@@ -107,7 +107,7 @@ impl SessionState {
     pub(super) fn settle_owed(&mut self) {
         for _ in 0..self.seat.owed.take() {
             // It has been served: what goes beyond the budget the next command feels.
-            let _refused = self.budgets.take_command();
+            let _refused = self.budgets.take_command(&self.seat.broker.limits);
         }
     }
 
@@ -123,7 +123,7 @@ impl SessionState {
         let is_awaited = call.is_ok_and(|call| self.seat.asked.answer(self.seat.client(), call, result));
         if !is_awaited {
             self.room(USUAL_REPLY).await;
-            if let Err(error) = self.budgets.take_command() {
+            if let Err(error) = self.budgets.take_command(&self.seat.broker.limits) {
                 return self.over_budget(id, error).await;
             }
         }

@@ -154,9 +154,10 @@ impl SessionState {
 
     /// Asks the policy who the client is.
     async fn authenticate(&mut self, token: Option<String>) -> Result<Identity, CloseReason> {
-        let Some(mut handshake) = self.handshake.take() else {
+        let Some(arrival) = self.arrival.take() else {
             return Err(CloseKind::Unauthenticated.into());
         };
+        let mut handshake = arrival.handshake;
         if token.is_some() {
             handshake.token = token;
         }
@@ -169,14 +170,14 @@ impl SessionState {
 
     pub(super) async fn admit(&mut self, identity: Identity) -> Result<(), ConnectError> {
         self.place.admit(identity.user.as_ref())?;
-        self.seat.admit(identity.into());
+        self.seat.admit(identity);
         self.welcome().await;
         Ok(())
     }
 
     /// The client has been admitted.
     async fn welcome(&mut self) {
-        self.handshake = None;
+        self.arrival = None;
         if let Some(client) = self.seat.as_client() {
             self.seat.broker.hooks.run_connected(&client).await;
         }
@@ -203,7 +204,7 @@ impl SessionState {
             // Refused where this connection has begun something of its own.
             place.adopt(parked)?;
             if let Some(identity) = identity.take() {
-                seat.admit(identity.into());
+                seat.admit(identity);
             }
             Ok(())
         };

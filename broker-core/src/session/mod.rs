@@ -20,6 +20,8 @@ mod reply;
 pub(crate) mod seat;
 pub(crate) mod secret;
 mod serve;
+#[cfg(all(test, not(loom)))]
+mod sizes;
 mod subscriptions;
 mod visitor;
 

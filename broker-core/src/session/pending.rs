@@ -24,7 +24,7 @@ pub(super) struct Pending {
     /// The calls that the app serves.
     calls: Option<Box<Running>>,
     /// A reply for which there was no room.
-    held: Option<(bytes::Bytes, Awaited)>,
+    held: Option<Box<(bytes::Bytes, Awaited)>>,
 }
 
 struct Waiting {
@@ -54,7 +54,8 @@ impl Pending {
     /// Enqueues the replies of those that are done, as far as there is room.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>, outbox: &Outbox) {
         loop {
-            if let Some((frame, _)) = &self.held {
+            if let Some(held) = &self.held {
+                let (frame, _) = &**held;
                 if outbox.poll_room(cx, frame.len()).is_pending() || !outbox.push_control(frame.clone()) {
                     return;
                 }
@@ -63,7 +64,8 @@ impl Pending {
             }
             let Some((id, reply, awaited)) = self.next(cx) else { return };
             if id.is_some() || matches!(reply, Reply::Error(_)) {
-                self.held = Some((outbox.encode(Frame::Reply { id, reply: &reply }), awaited));
+                let frame = outbox.encode(Frame::Reply { id, reply: &reply });
+                self.held = Some(Box::new((frame, awaited)));
             }
         }
     }

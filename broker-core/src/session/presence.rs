@@ -20,7 +20,7 @@ impl SessionState {
     }
 
     async fn read_presence(&mut self, command: PresenceCommand) -> Result<PresencePage, CommandError> {
-        self.budgets.take_history()?;
+        self.budgets.take_history(&self.seat.broker.limits)?;
         let topic =
             TopicName::new(&command.topic).map_err(|error| CommandError::invalid_topic("topic", &error))?;
         let config = self.may_see(&topic).await?;

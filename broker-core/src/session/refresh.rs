@@ -32,7 +32,7 @@ impl SessionState {
             let error = CommandError::new(ErrorCode::Forbidden, "the token is another user's");
             return Err(error.field("token"));
         }
-        self.seat.admit(identity.into());
+        self.seat.admit(identity);
         // The new token may allow less than the old one did.
         self.seat.reauthorize().await;
         Ok(self.seat.expires().map(|at| at.saturating_duration_since(Instant::now())))

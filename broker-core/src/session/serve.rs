@@ -37,25 +37,29 @@ pub struct Session {
 
 pub(super) struct SessionState {
     pub(super) seat: Arc<Seat>,
-    /// Until the client is admitted.
-    pub(super) handshake: Option<Box<Handshake>>,
-    connect_by: Instant,
+    /// Until the client has said who it is: it is admitted then, or has to go.
+    pub(super) arrival: Option<Box<Arrival>>,
     pub(super) place: Place,
     pub(super) has_connected: bool,
     pub(super) budgets: Budgets,
     pub(super) pending: Pending,
 }
 
+/// A client that is not admitted yet.
+pub(super) struct Arrival {
+    pub(super) handshake: Handshake,
+    connect_by: Instant,
+}
+
 impl Session {
     pub(crate) fn new(seat: Arc<Seat>, place: Place, handshake: Handshake) -> Self {
-        let limits = &seat.broker.limits;
+        let connect_by = Instant::now() + seat.broker.limits.authenticate_within;
         let state = SessionState {
-            budgets: Budgets::new(limits),
-            connect_by: Instant::now() + limits.authenticate_within,
             seat,
-            handshake: Some(Box::new(handshake)),
+            arrival: Some(Box::new(Arrival { handshake, connect_by })),
             place,
             has_connected: false,
+            budgets: Budgets::default(),
             pending: Pending::default(),
         };
         Self { state: Some(Box::new(state)) }
@@ -83,8 +87,8 @@ impl Session {
     #[must_use]
     pub fn deadline(&self) -> Option<(Instant, CloseKind)> {
         let state = self.state.as_ref()?;
-        if !state.seat.is_admitted() {
-            return Some((state.connect_by, CloseKind::ConnectTimeout));
+        if let Some(arrival) = &state.arrival {
+            return Some((arrival.connect_by, CloseKind::ConnectTimeout));
         }
         state.seat.expires().map(|at| (at, CloseKind::TokenExpired))
     }
@@ -110,7 +114,7 @@ impl Session {
             return state.answer(id, answer).await;
         }
         state.room(USUAL_REPLY).await;
-        if let Err(error) = state.budgets.take_command() {
+        if let Err(error) = state.budgets.take_command(&state.seat.broker.limits) {
             return state.over_budget(id, error).await;
         }
         // A call is served to its end before the next command, but for those that only ask whether anybody is there.
@@ -188,7 +192,7 @@ impl Session {
         let Some(state) = &mut self.state else { return Err(CloseKind::Normal.into()) };
         state.stay().await?;
         state.room(USUAL_REPLY).await;
-        match state.budgets.take_command() {
+        match state.budgets.take_command(&state.seat.broker.limits) {
             Err(over) => state.over_budget(id, over).await,
             Ok(()) => {
                 state.reply(id, error.into()).await;
@@ -253,7 +257,7 @@ impl SessionState {
     }
 
     async fn read_history(&mut self, command: HistoryCommand) -> Result<super::HistoryPage, CommandError> {
-        self.budgets.take_history()?;
+        self.budgets.take_history(&self.seat.broker.limits)?;
         let topic =
             TopicName::new(&command.topic).map_err(|error| CommandError::invalid_topic("topic", &error))?;
         self.authorize(Action::History(&topic)).await?;
@@ -276,7 +280,7 @@ impl SessionState {
         id: Option<RequestId>,
         error: CommandError,
     ) -> Result<(), CloseReason> {
-        if self.budgets.is_flood() {
+        if self.budgets.is_flood(&self.seat.broker.limits) {
             return Err(CloseKind::RateLimited.into());
         }
         self.reply(id, error.into()).await;

@@ -26,7 +26,7 @@ impl SessionState {
 
     /// Checks, authorizes and begins a subscription. A client that is subscribed already begins anew.
     pub(super) async fn begin(&mut self, command: SubscribeCommand) -> Result<Starting, CommandError> {
-        self.budgets.take_subscribe()?;
+        self.budgets.take_subscribe(&self.seat.broker.limits)?;
         let subject = Subject::parse(&command.topic)?;
         self.check_watching(&subject, command.presence).await?;
         let beginning = self.seat.begin(subject.clone(), By::Client)?;

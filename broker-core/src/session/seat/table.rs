@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use smallvec::SmallVec;
 use tokio::time::Instant;
 
 use super::{Held, Seat, events::Events};
@@ -19,7 +20,8 @@ use crate::{
 /// What the client is subscribed to.
 #[derive(Default)]
 pub(super) struct Table {
-    subscriptions: Vec<Subscription>,
+    /// Most connections have one or two.
+    subscriptions: SmallVec<[Subscription; 1]>,
     /// Most of the time none.
     pub(super) rare: Option<Box<Rare>>,
     pub(super) next_ticket: u32,
@@ -159,11 +161,6 @@ impl Table {
     }
 
     pub(super) fn push(&mut self, subscription: Subscription) {
-        // Most connections have one or two: a vector's first growth makes room for four.
-        let (held, room) = (self.subscriptions.len(), self.subscriptions.capacity());
-        if held == room {
-            self.subscriptions.reserve_exact(held.max(1));
-        }
         self.subscriptions.push(subscription);
     }
 

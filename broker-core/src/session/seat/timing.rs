@@ -15,7 +15,7 @@ const AGAIN: Duration = Duration::from_secs(1);
 
 impl Seat {
     /// Notes who the client is, and until when.
-    pub(in crate::session) fn admit(self: &Arc<Self>, identity: Arc<Identity>) {
+    pub(in crate::session) fn admit(self: &Arc<Self>, identity: Identity) {
         let now = Instant::now();
         let mut held = self.held.lock();
         // A time beyond what the clock can hold is never.
@@ -25,7 +25,7 @@ impl Seat {
             let rare = held.table.rare();
             (rare.expires, rare.notice_at) = (expires, notice.and_then(|after| now.checked_add(after)));
         }
-        held.identity = Some(identity);
+        held.identity = Some(identity.shared());
         held.set_clock(self);
     }
 
