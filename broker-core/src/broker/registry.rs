@@ -48,7 +48,8 @@ type Seats = SmallVec<[Arc<Seat>; 1]>;
 /// A connection's place among all; dropped, it is free again.
 pub(crate) struct Place {
     registry: Arc<Registry>,
-    address: Option<IpAddr>,
+    /// Where the connections of an address are counted.
+    address: Option<Box<IpAddr>>,
     user: Option<Arc<str>>,
     seat: Option<Arc<Seat>>,
 }
@@ -86,7 +87,7 @@ impl Registry {
             if !addresses.add(address) {
                 return Err(Full { what: "from this address", limit: addresses.limit });
             }
-            place.address = Some(address);
+            place.address = Some(Box::new(address));
         }
         Ok(place)
     }
@@ -170,8 +171,8 @@ impl Place {
 impl Drop for Place {
     fn drop(&mut self) {
         self.registry.count.fetch_sub(1, Ordering::Relaxed);
-        if let (Some(address), Some(addresses)) = (self.address, &self.registry.addresses) {
-            addresses.remove(&address);
+        if let (Some(address), Some(addresses)) = (&self.address, &self.registry.addresses) {
+            addresses.remove(address);
         }
         let Some(seat) = self.seat.take() else { return };
         if let Some(user) = &self.user {
