@@ -16,6 +16,7 @@ mod parking;
 mod receive;
 mod receivers;
 mod registry;
+mod resuming;
 mod settle;
 mod stats;
 mod subscribe;

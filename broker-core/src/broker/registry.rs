@@ -11,6 +11,7 @@ use std::{
 
 use smallvec::SmallVec;
 
+use super::resuming::Resuming;
 use crate::{
     Limits,
     outbox::Outbox,
@@ -28,6 +29,7 @@ pub(crate) struct Registry {
     limit: usize,
     users: Users,
     addresses: Option<Counts<IpAddr>>,
+    resuming: Resuming,
 }
 
 /// How many connections share a key, and how many may.
@@ -73,6 +75,7 @@ impl Registry {
             limit: limits.connections,
             users: Users { seats: Mutex::default(), limit: limits.connections_per_user },
             addresses: limits.connections_per_address.map(Counts::new),
+            resuming: Resuming::default(),
         }
     }
 
@@ -115,6 +118,17 @@ impl Registry {
         self.users.seats.lock().get(user).cloned().unwrap_or_default()
     }
 
+    /// The connections whose sessions had a subscription to this, and which have not been subscribed to it anew.
+    pub(crate) fn seats_waiting_for(&self, name: &str) -> Vec<Arc<Seat>> {
+        let resuming = self.resuming.all(|client| self.has_left(client));
+        let seats = resuming.into_iter().filter_map(|client| self.seat(client));
+        seats.filter(|seat| seat.is_waiting(name)).collect()
+    }
+
+    fn has_left(&self, client: ClientId) -> bool {
+        self.seat(client).is_some_and(|seat| !seat.waiting().is_empty())
+    }
+
     /// The connections of all clients that are admitted.
     pub(crate) fn seats(&self) -> Vec<Arc<Seat>> {
         // Without the lock of the map.
@@ -148,6 +162,7 @@ impl Place {
         seat.adopt(parked)?;
         self.registry.seats.insert(seat.client(), seat.clone());
         self.registry.seats.remove_if(&before, |_, held| Arc::ptr_eq(held, seat));
+        self.registry.resuming.add(seat.client(), |client| self.registry.has_left(client));
         Ok(())
     }
 

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use rustc_hash::FxHashSet;
 use smallvec::SmallVec;
 use tokio::sync::oneshot;
 
@@ -40,8 +41,13 @@ impl Selection {
             Some(Condition::Client(client)) => registry.seat(*client).into_iter().collect(),
             Some(Condition::User(user)) => registry.seats_of(user).into_vec(),
             Some(Condition::Topic(topic)) => {
+                // No shard knows yet of those that are being subscribed anew; looked at before, none slips through.
+                let mut found = registry.seats_waiting_for(topic.as_str());
+                let waited: FxHashSet<_> = found.iter().map(|seat| seat.client()).collect();
                 let subscribed = broker.subscribed_to(topic).await;
-                subscribed.into_iter().filter_map(|client| registry.seat(client)).collect()
+                let others = subscribed.into_iter().filter(|client| !waited.contains(client));
+                found.extend(others.filter_map(|client| registry.seat(client)));
+                found
             }
             _ => registry.seats(),
         };
@@ -102,9 +108,6 @@ impl Inner {
     /// Who is subscribed to a topic by its name, as the shards know it: nobody else has to be looked at.
     async fn subscribed_to(&self, name: &TopicName) -> Vec<ClientId> {
         let Some(topic) = self.table.find(name) else { return Vec::new() };
-        if self.registry.len() == 0 {
-            return Vec::new();
-        }
         let mut clients = Vec::new();
         let answers: Vec<_> = self
             .inboxes

@@ -23,23 +23,32 @@ impl Encoder for Knowing {
     }
 }
 
-struct Absent {
-    cluster: Cluster,
+pub(super) struct Absent {
+    pub(super) cluster: Cluster,
     knowing: Knowing,
-    format: Format,
+    formats: Vec<Format>,
 }
 
 impl Absent {
-    async fn new() -> Self {
-        let cluster = Cluster::of(2).await;
+    pub(super) async fn new() -> Self {
+        Self::with(|builder| builder).await
+    }
+
+    async fn with(set: impl Fn(BrokerBuilder) -> BrokerBuilder) -> Self {
+        let cluster = Cluster::with(2, set).await;
         let knowing = Knowing::default();
-        let format = cluster.node(1).broker.register(Arc::new(knowing.clone())).unwrap();
-        Self { cluster, knowing, format }
+        let register = |node: &Node| node.broker.register(Arc::new(knowing.clone())).unwrap();
+        let formats = cluster.nodes.iter().map(register).collect();
+        Self { cluster, knowing, formats }
     }
 
     /// Connects to the second node, with or without the secret of a session.
-    async fn connect(&self, secret: Option<String>) -> (TestClient, Vec<String>) {
-        let node = Node { broker: self.cluster.node(1).broker.clone(), format: self.format.clone() };
+    pub(super) async fn connect(&self, secret: Option<String>) -> (TestClient, Vec<String>) {
+        self.connect_to(1, secret).await
+    }
+
+    pub(super) async fn connect_to(&self, at: usize, secret: Option<String>) -> (TestClient, Vec<String>) {
+        let node = Node { broker: self.cluster.node(at).broker.clone(), format: self.formats[at].clone() };
         let mut client = node.connect(Handshake::new("test").with_token("ann")).await.unwrap();
         let mut connect = ConnectCommand::default();
         connect.session = secret;
@@ -47,13 +56,18 @@ impl Absent {
         (client, lines)
     }
 
+    /// What a client was given last, to take its session up with.
+    pub(super) fn secret(&self) -> String {
+        self.knowing.0.lock().unwrap().clone().unwrap()
+    }
+
     /// A client that was subscribed, and whose connection is lost now.
-    async fn lost(&self, topics: &[&str]) -> (ClientId, String) {
+    pub(super) async fn lost(&self, topics: &[&str]) -> (ClientId, String) {
         let (mut client, _) = self.connect(None).await;
         for topic in topics {
             client.subscribe(topic).await;
         }
-        let (id, secret) = (id(&mut client), self.knowing.0.lock().unwrap().clone().unwrap());
+        let (id, secret) = (id(&mut client), self.secret());
         drop(client);
         soon().await;
         (id, secret)
@@ -110,7 +124,7 @@ async fn who_breaks_its_connection_off_when_it_is_disconnected_has_lost_nothing_
     for breaks_off_first in [true, false] {
         let (mut client, _) = absent.connect(None).await;
         client.subscribe("a").await;
-        let (before, secret) = (id(&mut client), absent.knowing.0.lock().unwrap().clone().unwrap());
+        let (before, secret) = (id(&mut client), absent.secret());
         client.wire.shut();
         broker.publish("a", "something that waits").await.unwrap();
         broker.clients().client(before).disconnect(CloseKind::Kicked).await.unwrap();
@@ -162,4 +176,30 @@ async fn whose_time_has_passed_is_not_counted_any_more() {
     let broker = &absent.cluster.node(0).broker;
     assert_eq!(counts(broker.clients().unsubscribe("a").await.unwrap()), (0, 0, 2, 2));
     assert!(absent.back(secret).await.1.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_kept_is_authorized_when_its_client_comes_back_and_not_before() {
+    let absent = Absent::new().await;
+    let broker = &absent.cluster.node(0).broker;
+    let (before, secret) = absent.lost(&["a", "c.*"]).await;
+    assert_eq!(counts(broker.clients().reauthorize().await.unwrap()), (0, 0, 2, 2));
+    let (after, topics, _client) = absent.back(secret).await;
+    assert_eq!((after, topics), (before, vec!["a".to_owned(), "c.*".to_owned()]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_is_absent_may_be_in_no_more_topics_than_who_is_there() {
+    let absent =
+        Absent::with(|builder| builder.limits(|limits| limits.subscriptions_per_connection = 3)).await;
+    let clients = absent.cluster.node(0).broker.clients();
+    let (before, secret) = absent.lost(&["a", "b", "c.*"]).await;
+    let full = clients.clone().subscribe("c").await.unwrap();
+    assert_eq!((full.clients, full.changed, full.failed), (1, 0, 1));
+    assert_eq!(counts(clients.clone().move_to("a", "c").await.unwrap()), (1, 1, 2, 2), "it leaves one");
+    assert_eq!(counts(clients.clone().move_to("c", "c").await.unwrap()), (1, 0, 2, 2));
+    assert_eq!(counts(clients.clone().unsubscribe("c.*").await.unwrap()), (1, 1, 2, 2));
+    assert_eq!(counts(clients.clone().move_to("elsewhere", "a").await.unwrap()), (1, 0, 2, 2));
+    let (after, topics, _client) = absent.back(secret).await;
+    assert_eq!((after, topics), (before, vec!["b".to_owned(), "c".to_owned()]));
 }

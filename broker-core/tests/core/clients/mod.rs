@@ -1,6 +1,7 @@
 //! What an app does to the clients of all nodes: who is meant, what they are told, what is left afterwards.
 
 mod absent;
+mod changing;
 mod ending;
 mod moving;
 mod nodes;
@@ -24,11 +25,13 @@ use fanfare_core::{
 
 use crate::support::{Faulty, Handle, Node, TestClient, idle};
 
-/// Whoever shows a token is the user of this name. What is refused can change, and the answer can take its time.
+/// Whoever shows a token is the user of this name, but for a stranger, who has to say more. What is refused can change, and the answer can take its time.
 #[derive(Clone, Default)]
 struct Names {
     refused: Arc<Mutex<HashSet<String>>>,
     takes: Arc<Mutex<Duration>>,
+    /// How many answers are being thought over, and the most that ever were.
+    busy: Arc<Mutex<(usize, usize)>>,
 }
 
 impl Names {
@@ -43,12 +46,17 @@ impl Names {
     fn take(&self, time: Duration) {
         *self.takes.lock().unwrap() = time;
     }
+
+    fn most_at_once(&self) -> usize {
+        self.busy.lock().unwrap().1
+    }
 }
 
 #[async_trait]
 impl Policy for Names {
     async fn connect(&self, handshake: &Handshake) -> Result<Admission, Refusal> {
         Ok(match handshake.credential() {
+            Some("stranger") => Admission::AwaitConnect,
             Some(name) => Admission::Accept(Identity::user(name)),
             None => Admission::Accept(Identity::anonymous()),
         })
@@ -67,7 +75,13 @@ impl Policy for Names {
             return Verdict::Now(decided);
         }
         Verdict::later(async move {
+            {
+                let mut busy = self.busy.lock().unwrap();
+                busy.0 += 1;
+                busy.1 = busy.1.max(busy.0);
+            }
             tokio::time::sleep(takes).await;
+            self.busy.lock().unwrap().0 -= 1;
             decided
         })
     }

@@ -1,6 +1,9 @@
 //! Subscribing, unsubscribing and moving clients.
 
+use std::future::IntoFuture;
+
 use fanfare_core::topic::TopicConfig;
+use futures_util::FutureExt;
 
 use super::*;
 
@@ -112,4 +115,42 @@ async fn many_clients_are_moved_at_once() {
     assert_eq!(counts(broker.clients().move_to("lobby", "garden").await.unwrap()), (700, 700, 2, 2));
     assert_eq!(broker.members("garden").await.unwrap().total, 700);
     assert_eq!(broker.clients().topic("lobby").count().await.unwrap().total, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_published_before_an_end_is_heard_before_it() {
+    let cluster = Cluster::with(1, |builder| builder.shards(1)).await;
+    let mut clients = Vec::new();
+    // More than a shard hands a message out to in one turn; and nothing is handed out meanwhile.
+    for _ in 0..600 {
+        let mut client = cluster.client(0, "", &["news"]).await;
+        client.lines();
+        clients.push(client);
+    }
+    let broker = &cluster.node(0).broker;
+    broker.publish("news", "first").into_future().now_or_never().unwrap().unwrap();
+    broker.publish("news", "last").into_future().now_or_never().unwrap().unwrap();
+    let ended = broker.clients().local().unsubscribe("news").await.unwrap();
+    assert_eq!((ended.clients, ended.changed), (600, 600));
+    for client in &mut clients {
+        assert_eq!(client.read().await, ["news first", "news last", "news unsubscribed kicked"]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_crowd_does_not_keep_everything_else_waiting() {
+    let cluster = Cluster::of(1).await;
+    let broker = &cluster.node(0).broker;
+    let mut clients = Vec::new();
+    for (count, takes_turns) in [(100, false), (300, true)] {
+        while clients.len() < count {
+            clients.push(cluster.client(0, "", &[]).await);
+        }
+        // Nothing of it has to wait for anything.
+        let mut reauthorized = Box::pin(broker.clients().local().reauthorize());
+        assert_eq!(crate::support::waits(&mut reauthorized), takes_turns, "{count}");
+        if takes_turns {
+            assert_eq!(reauthorized.await.unwrap().clients, count);
+        }
+    }
 }

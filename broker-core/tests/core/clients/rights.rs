@@ -97,3 +97,16 @@ async fn the_policy_is_asked_again_for_everything() {
     cluster.policy.allow("a");
     assert_eq!(ann.subscribe("a").await.len(), 1);
 }
+
+#[tokio::test(start_paused = true)]
+async fn so_many_are_waited_for_at_once_and_the_policy_is_asked_no_more_often() {
+    let cluster = Cluster::of(1).await;
+    let mut clients = Vec::new();
+    for _ in 0..300 {
+        clients.push(cluster.client(0, "", &["a"]).await);
+    }
+    cluster.policy.take(Duration::from_secs(1));
+    let reached = cluster.node(0).broker.clients().reauthorize().await.unwrap();
+    assert_eq!((reached.clients, reached.failed), (300, 0));
+    assert_eq!(cluster.policy.most_at_once(), 256);
+}

@@ -84,6 +84,11 @@ async fn a_list_is_true_after_each_of_a_thousand_joins_and_leaves() {
 #[tokio::test(start_paused = true)]
 async fn who_is_not_admitted_is_not_meant_and_who_has_gone_is_not_either() {
     let cluster = Cluster::of(1).await;
+    let node = cluster.node(0);
+    let mut stranger = node.connect(Handshake::new("test").with_token("stranger")).await.unwrap();
+    let stranger = id(&mut stranger);
+    assert_eq!(node.broker.clients().client(stranger).count().await.unwrap().total, 0);
+    assert_eq!(node.broker.clients().client(stranger).call("who", "?").await.unwrap().asked, 0);
     let client = cluster.client(0, "ann", &["t"]).await;
     let broker = &cluster.node(0).broker;
     assert_eq!(broker.clients().count().await.unwrap().total, 1);

@@ -3,6 +3,7 @@
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
 use async_trait::async_trait;
@@ -35,7 +36,7 @@ pub(crate) struct Faulty {
 enum Fault {
     Fail(usize, BackendErrorKind),
     Hang,
-    Yield,
+    Take(Duration),
 }
 
 #[derive(Debug, Default)]
@@ -71,7 +72,12 @@ impl Faulty {
 
     /// Calls take a moment.
     pub(crate) fn slow(&self, call: &'static str) {
-        self.faults.lock().unwrap().insert(call, Fault::Yield);
+        self.slow_by(call, Duration::from_millis(1));
+    }
+
+    /// Calls take so long.
+    pub(crate) fn slow_by(&self, call: &'static str, time: Duration) {
+        self.faults.lock().unwrap().insert(call, Fault::Take(time));
     }
 
     pub(crate) fn heal(&self) {
@@ -102,10 +108,10 @@ impl Faulty {
         let mut faults = self.faults.lock().unwrap();
         match faults.get_mut(call) {
             Some(Fault::Hang) => std::future::pending().boxed(),
-            Some(Fault::Yield) => {
-                let at_work = AtWork::begin(&self.busy);
+            Some(Fault::Take(time)) => {
+                let (at_work, time) = (AtWork::begin(&self.busy), *time);
                 async move {
-                    tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+                    tokio::time::sleep(time).await;
                     drop(at_work);
                     Ok(())
                 }
