@@ -185,9 +185,7 @@ impl Cluster {
             state.asked += others.len();
         }
         state.waiting.extend(&others);
-        if !others.is_empty() {
-            open.insert(number, pending.clone());
-        }
+        open.insert(number, pending.clone());
         others
     }
 
@@ -315,6 +313,11 @@ impl Asks {
     #[cfg(all(test, not(loom)))]
     pub(super) fn open_questions(&self) -> usize {
         self.open.lock().len()
+    }
+
+    #[cfg(all(test, not(loom)))]
+    pub(super) fn tasks(&self) -> usize {
+        self.tasks.lock().len()
     }
 
     #[cfg(all(test, not(loom)))]

@@ -31,11 +31,11 @@ pub(super) async fn run(broker: Weak<Inner>) {
             // The backend is back: everybody is to be heard at once.
             None => {
                 this.cluster.beat(&this, None, true);
-                next_beat = Some(Instant::now() + this.cluster.pause());
+                next_beat = Some(Instant::now() + pause(this.cluster.every));
             }
             Some(at) if at <= Instant::now() => {
                 this.cluster.beat(&this, None, false);
-                next_beat = Some(Instant::now() + this.cluster.pause());
+                next_beat = Some(Instant::now() + pause(this.cluster.every));
             }
             Some(_) => {}
         }
@@ -73,9 +73,22 @@ impl Cluster {
         let heartbeat = Heartbeat { every: self.every, wants_answer, stamp: self.stamp, attached };
         self.outgoing.frame(to, broker::heartbeat(&heartbeat.encode()));
     }
+}
 
-    /// The time until the next heartbeat.
-    fn pause(&self) -> Duration {
-        self.every.mul_f64(1.0 - JITTER * fastrand::f64())
+/// The time until the next heartbeat.
+fn pause(every: Duration) -> Duration {
+    every.mul_f64(1.0 - JITTER * fastrand::f64())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nodes_that_began_together_do_not_speak_together() {
+        let every = Duration::from_secs(2);
+        let pauses: Vec<_> = (0..100).map(|_| pause(every)).collect();
+        assert!(pauses.iter().all(|pause| (every * 9 / 10..=every).contains(pause)), "{pauses:?}");
+        assert!(pauses.iter().any(|pause| *pause != pauses[0]));
     }
 }

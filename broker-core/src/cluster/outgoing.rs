@@ -21,8 +21,9 @@ use crate::{
     broker::{self, within},
 };
 
-/// How many bytes of parcels wait at most; one always fits an empty queue.
+/// How many bytes of parcels wait at most.
 const MAX_BYTES: usize = 16 << 20;
+const _: () = assert!(MAX_PARCEL <= MAX_BYTES, "one always fits an empty queue");
 
 /// How many parcels wait at most.
 const MAX_PARCELS: usize = 4096;
@@ -154,8 +155,7 @@ impl Outgoing {
         if queue.is_closed {
             return Err(NotSent::Away);
         }
-        let is_full = queue.bytes + content.len() > MAX_BYTES || queue.items.len() >= MAX_PARCELS;
-        if is_full && !queue.items.is_empty() {
+        if queue.bytes + content.len() > MAX_BYTES || queue.items.len() >= MAX_PARCELS {
             return Err(NotSent::Full);
         }
         queue.last += 1;

@@ -78,10 +78,15 @@ impl Peers {
         Heard::New
     }
 
-    /// A node that is up has sent a heartbeat.
-    pub(super) fn beats(&mut self, node: NodeId, every: Duration, stamp: u64) -> Result<(), SameName> {
+    /// A node that is up has said how often it sends heartbeats. True when that is another pace: it may be away sooner.
+    pub(super) fn keeps_pace(&mut self, node: NodeId, every: Duration) -> bool {
+        let Some(peer) = self.peers.get_mut(&node) else { return false };
+        std::mem::replace(&mut peer.bound, bound(every)) != bound(every)
+    }
+
+    /// A node that is up has said which run of its name it is.
+    pub(super) fn stamps(&mut self, node: NodeId, stamp: u64) -> Result<(), SameName> {
         let Some(peer) = self.peers.get_mut(&node) else { return Ok(()) };
-        peer.bound = bound(every);
         match peer.stamp.replace(stamp) {
             Some(before) if before != stamp => Err(SameName),
             _ => Ok(()),
@@ -149,6 +154,7 @@ mod tests {
     const EVERY: Duration = Duration::from_secs(2);
     const A: NodeId = NodeId::new(1);
     const B: NodeId = NodeId::new(2);
+    const C: NodeId = NodeId::new(3);
 
     fn after(start: Instant, ms: u64) -> Instant {
         start + Duration::from_millis(ms)
@@ -174,10 +180,11 @@ mod tests {
     async fn each_is_judged_by_how_often_it_says_it_speaks() {
         let (mut peers, start) = (Peers::default(), Instant::now());
         peers.hear(A, EVERY, start);
-        peers.beats(A, Duration::from_secs(10), 1).unwrap();
+        assert!(peers.keeps_pace(A, Duration::from_secs(10)));
+        assert!(!peers.keeps_pace(A, Duration::from_secs(10)));
         assert_eq!(peers.next_due(), Some(after(start, 31_000)));
         // What would never end is not believed.
-        peers.beats(A, Duration::MAX, 1).unwrap();
+        peers.keeps_pace(A, Duration::MAX);
         assert_eq!(peers.next_due(), Some(start + bound(SLOWEST)));
     }
 
@@ -190,6 +197,11 @@ mod tests {
         assert_eq!(peers.hear(A, EVERY, now), Heard::Ignored);
         assert!(!peers.leave(B), "it was not known");
         assert_eq!(peers.hear(B, EVERY, now), Heard::Ignored);
+        // However often one says so, the others are remembered.
+        for _ in 0..MAX_DEPARTED {
+            peers.leave(B);
+        }
+        assert_eq!(peers.hear(A, EVERY, now), Heard::Ignored);
         for node in 100..100 + MAX_DEPARTED as u64 {
             peers.leave(NodeId::new(node));
         }
@@ -201,19 +213,21 @@ mod tests {
         let (mut peers, start) = (Peers::default(), Instant::now());
         peers.hear(A, EVERY, start);
         peers.hear(B, EVERY, after(start, 2000));
+        peers.hear(C, EVERY, after(start, 59_500));
         let woken = after(start, 60_000);
         peers.forgive(Duration::from_secs(57), woken);
         assert_eq!(peers.expire(woken), []);
         assert_eq!(peers.next_due(), Some(after(start, 64_000)));
+        assert_eq!(peers.expire(after(start, 67_000)), [A, B, C], "nobody was heard later than now");
     }
 
     #[tokio::test(start_paused = true)]
     async fn two_runs_of_one_name_are_noticed() {
         let (mut peers, now) = (Peers::default(), Instant::now());
         peers.hear(A, EVERY, now);
-        assert_eq!(peers.beats(A, EVERY, 7), Ok(()));
-        assert_eq!(peers.beats(A, EVERY, 7), Ok(()));
-        assert_eq!(peers.beats(A, EVERY, 8), Err(SameName));
+        assert_eq!(peers.stamps(A, 7), Ok(()));
+        assert_eq!(peers.stamps(A, 7), Ok(()));
+        assert_eq!(peers.stamps(A, 8), Err(SameName));
     }
 
     #[tokio::test(start_paused = true)]

@@ -22,7 +22,10 @@ impl Cluster {
         if !self.heard(broker, &mut peers, from) {
             return;
         }
-        if peers.beats(from, heartbeat.every, heartbeat.stamp) == Err(SameName) {
+        if peers.keeps_pace(from, heartbeat.every) {
+            self.wake.notify_one();
+        }
+        if peers.stamps(from, heartbeat.stamp) == Err(SameName) {
             tracing::error!(target: "fanfare::core", node = %from, "two nodes have drawn the same name: restart one of them");
         }
         if heartbeat.wants_answer {
@@ -56,9 +59,8 @@ impl Cluster {
     pub(crate) fn hear_part(&self, broker: &Arc<Inner>, from: NodeId, body: Bytes) {
         let Some(part) = Part::decode(body) else { return };
         let mut peers = self.peers.lock();
-        if !self.heard(broker, &mut peers, from) {
-            return;
-        }
+        // One that is ignored has no joiner.
+        self.heard(broker, &mut peers, from);
         let room = MAX_HELD.saturating_sub(peers.held());
         let Some((kind, content)) = peers.get_mut(from).and_then(|peer| peer.joiner.take(part, room)) else {
             return;

@@ -6,7 +6,7 @@ use tokio::{sync::Semaphore, time::Instant};
 
 use super::{
     super::{
-        Whom,
+        MAX_PARCEL, Whom,
         ask::{Answers, Asking, Asks},
     },
     line::Fate,
@@ -212,6 +212,7 @@ async fn a_flood_of_questions_is_answered_as_far_as_there_is_room() {
         }
     });
     let flood = Asks::max_answering() + 50;
+    let start = Instant::now();
     let asking: Vec<_> = (0..flood).map(|_| ask(&one, Whom::Others, "who?")).collect();
     soon().await;
     assert_eq!(at_work.load(Ordering::SeqCst), Asks::max_answering());
@@ -223,6 +224,10 @@ async fn a_flood_of_questions_is_answered_as_far_as_there_is_room() {
         answered += answers.answered;
     }
     assert_eq!(answered, Asks::max_answering());
+    assert!(
+        start.elapsed() < Duration::from_millis(100),
+        "the others are told no, and nobody waits for them"
+    );
     // And then there is room again.
     assert_eq!(counts(&ask(&one, Whom::Others, "who?").all().await), (1, 1));
 }
@@ -248,6 +253,9 @@ async fn what_cannot_be_sent_is_not_waited_for() {
     assert_eq!(counts(&ask(&one, Whom::All, "who?").all().await), (1, 2), "the backend refuses");
     one.line.hub.set_connected(false);
     assert_eq!(counts(&ask(&one, Whom::All, "who?").all().await), (1, 2), "the backend is away");
+    let long = Bytes::from(vec![b'?'; MAX_PARCEL]);
+    let asking = one.inner().cluster.ask(one.inner(), Whom::All, KIND, long, WITHIN);
+    assert_eq!(counts(&asking.all().await), (1, 2), "it does not fit a parcel");
     assert!(start.elapsed() < Duration::from_millis(100));
     one.line.hub.set_connected(true);
     // What is lost on the way is waited for until the deadline, and no longer.

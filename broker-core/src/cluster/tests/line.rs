@@ -12,7 +12,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::{FutureExt, future::BoxFuture};
 use parking_lot::Mutex;
-use tokio::time::Instant;
+use tokio::{sync::Notify, time::Instant};
 
 use crate::{
     backend::{
@@ -31,6 +31,8 @@ pub(super) enum Fate {
     Lost,
     SentTwice,
     Refused,
+    /// The backend does not say whether it has sent it, until it is released; and then it has not.
+    Held,
 }
 
 /// A node of a hub whose control frames meet with accidents.
@@ -45,6 +47,7 @@ pub(super) struct Line {
     pub(super) is_old: AtomicBool,
     /// Every control frame that was handed over, by its kind.
     sent: Mutex<Vec<u8>>,
+    held: Arc<Notify>,
 }
 
 #[derive(Debug)]
@@ -58,6 +61,7 @@ impl Line {
             is_mute: AtomicBool::new(false),
             is_old: AtomicBool::new(false),
             sent: Mutex::default(),
+            held: Arc::default(),
         })
     }
 
@@ -72,6 +76,11 @@ impl Line {
     /// What becomes of the next parts of parcels.
     pub(super) fn next(&self, fates: impl IntoIterator<Item = Fate>) {
         self.fates.lock().extend(fates);
+    }
+
+    /// Lets go of what is held.
+    pub(super) fn release(&self) {
+        self.held.notify_waiters();
     }
 
     /// How many frames of a kind were handed over since the last time.
@@ -107,6 +116,14 @@ impl Line {
             Fate::Refused => {
                 let error = BackendError::new(BackendErrorKind::Unavailable, "control", "it is to fail");
                 std::future::ready(Err(error)).boxed()
+            }
+            Fate::Held => {
+                let held = self.held.clone();
+                async move {
+                    held.notified().await;
+                    Ok(())
+                }
+                .boxed()
             }
         }
     }

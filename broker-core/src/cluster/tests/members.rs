@@ -1,6 +1,7 @@
 //! Who is up.
 
 use super::*;
+use crate::broker;
 
 const HEARTBEAT: u8 = 5;
 
@@ -307,4 +308,75 @@ async fn who_panics_over_a_word_hears_the_next() {
     two.inner().cluster.post(None, 9, "hello".into()).unwrap();
     soon().await;
     assert_eq!(one.events(), ["hello"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_is_back_in_time_hears_at_once_that_the_others_are_there() {
+    let hub = MemoryHub::new();
+    let slow = |builder: BrokerBuilder| builder.heartbeat(Duration::from_secs(20));
+    let (one, two) = (Node::start_with(&hub, slow).await, Node::start_with(&hub, slow).await);
+    soon().await;
+    (one.events(), two.events());
+    one.line.hub.set_connected(false);
+    // A moment before its time is over; the next heartbeat of the other comes too late.
+    seconds(60.5).await;
+    one.line.hub.set_connected(true);
+    seconds(30.0).await;
+    assert!(one.events().is_empty() && two.events().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_speaks_seldom_notices_the_end_of_one_that_speaks_often() {
+    let hub = MemoryHub::new();
+    let one = Node::start_with(&hub, |builder| builder.heartbeat(Duration::from_secs(600))).await;
+    let two = Node::start(&hub).await;
+    soon().await;
+    assert_eq!(one.events(), [up(&two)]);
+    two.line.set_mute(true);
+    seconds(8.0).await;
+    assert_eq!(one.events(), [away(&two)]);
+    // Also where something else is heard of it before its heartbeat.
+    two.line.set_mute(false);
+    two.line.is_old.store(true, std::sync::atomic::Ordering::SeqCst);
+    let mut parcel = broker::parcel_head().to_vec();
+    parcel.extend([0, 250, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1]);
+    two.line.inject(None, &parcel).await;
+    soon().await;
+    assert_eq!(one.events(), [up(&two)]);
+    seconds(1.0).await;
+    let mut heartbeat = vec![1, HEARTBEAT, 0, 0, 7, 208, 0];
+    heartbeat.extend(4711_u64.to_be_bytes());
+    two.line.inject(None, &heartbeat).await;
+    seconds(8.0).await;
+    assert_eq!(one.events(), [away(&two)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_is_heard_while_the_backend_is_said_to_be_down_is_away_again_after_the_bound() {
+    let hub = MemoryHub::new();
+    let one = Node::start(&hub).await;
+    soon().await;
+    one.line.hub.set_connected(false);
+    seconds(1.0).await;
+    // What the backend had taken in before.
+    let mut heartbeat = vec![0, 0, 7, 208, 0];
+    heartbeat.extend(4711_u64.to_be_bytes());
+    one.inner().cluster.hear_heartbeat(one.inner(), NodeId::new(7), heartbeat.into());
+    assert_eq!(one.knows(), [NodeId::new(7)]);
+    seconds(7.5).await;
+    assert!(one.knows().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_heard_of_who_has_said_goodbye_is_passed_over() {
+    let hub = MemoryHub::new();
+    let (one, two) = (Node::start(&hub).await, Node::start(&hub).await);
+    one.hears_parcels(9);
+    soon().await;
+    one.events();
+    let goodbye = away(&two);
+    two.line.inject(None, &broker::goodbye()).await;
+    two.inner().cluster.post(None, 9, "late".into()).unwrap();
+    seconds(10.0).await;
+    assert_eq!(one.events(), [goodbye]);
 }

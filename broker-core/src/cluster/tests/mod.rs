@@ -1,8 +1,10 @@
 //! Several nodes on one hub, whose control frames get lost, come twice or are of another version. Time is paused.
 
 mod asking;
+mod bounds;
 mod line;
 mod members;
+mod operations;
 mod parcels;
 
 use std::{sync::Arc, time::Duration};
