@@ -101,6 +101,9 @@ mod tests {
         assert!(!asked.answer(client, id(1), Ok("again".into())));
         asked.forget(id(0));
         assert_eq!(asked.len(), 1);
+        asked.forget(id(2));
+        assert!(asked.0.lock().calls.is_none(), "an idle connection holds no memory");
+        assert!(asked.begin(id(2), &gathering, 3));
         asked.close();
         asked.close();
         assert_eq!(asked.len(), 0);

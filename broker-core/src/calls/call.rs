@@ -110,7 +110,7 @@ impl Call {
 /// Whether only a client of this node is meant.
 fn is_here(broker: &Inner, selection: &Selection) -> bool {
     selection.conditions.iter().any(|condition| match condition {
-        Condition::Client(client) => broker.registry.seat(*client).is_some_and(|seat| seat.is_admitted()),
+        Condition::Client(client) => broker.registry.seat(*client).is_some(),
         _ => false,
     })
 }
@@ -122,9 +122,13 @@ impl Answers {
         self.asked += of_node.asked;
         for (client, result) in of_node.answers {
             let bytes = charge(&result);
-            let fits = bytes <= *room;
-            *room = if fits { *room - bytes } else { 0 };
-            self.answers.push((client, if fits { result } else { Err(ClientError::no_room()) }));
+            let result = if bytes <= *room {
+                *room -= bytes;
+                result
+            } else {
+                Err(ClientError::no_room())
+            };
+            self.answers.push((client, result));
         }
         Some(())
     }
@@ -160,3 +164,21 @@ impl fmt::Debug for Call {
 
 /// What one client said.
 pub(super) type Answer = (ClientId, Result<Payload, ClientError>);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_all_nodes_have_gathered_has_one_room() {
+        let (mut answers, mut room) = (Answers::default(), 1000);
+        for (node, length) in [400, 400, 400, 8].into_iter().enumerate() {
+            let client = ClientId::new(node as u64);
+            let of_node =
+                Answers { answers: vec![(client, Ok("x".repeat(length).into()))], asked: 2, silent_nodes: 0 };
+            assert_eq!(answers.add(wire::answers(&of_node), &mut room), Some(()));
+        }
+        let kept: Vec<_> = answers.answers.iter().map(|(_, result)| result.is_ok()).collect();
+        assert_eq!((kept, answers.asked), (vec![true, true, false, true], 8));
+    }
+}

@@ -40,7 +40,6 @@ impl Gathering {
             state.room -= bytes;
             result
         } else {
-            state.room = 0;
             Err(ClientError::no_room())
         };
         state.answers.push((client, result));

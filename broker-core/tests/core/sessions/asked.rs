@@ -239,7 +239,7 @@ async fn nothing_is_left_of_calls_that_are_over() {
 }
 
 /// A format without a way back.
-struct OneWay;
+pub(super) struct OneWay;
 
 impl Encoder for OneWay {
     fn encode(&self, frame: Frame<'_>, out: &mut BytesMut) {

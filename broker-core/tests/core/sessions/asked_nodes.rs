@@ -22,7 +22,10 @@ async fn nodes<const N: usize>(hub: &MemoryHub) -> [(Arc<HubNode>, Node); N] {
     for _ in 0..N {
         let backend = Arc::new(hub.node());
         let node = Node::start(|broker| {
-            broker.backend(Handle(backend.clone())).limits(|l| l.calls_to_client = 2000)
+            broker
+                .backend(Handle(backend.clone()))
+                .limits(|limits| (limits.calls_to_client, limits.max_message) = (2000, 2 << 20))
+                .limits(|limits| limits.answers_bytes = 64 << 20)
         })
         .await;
         all.push((backend, node));
@@ -154,4 +157,26 @@ async fn a_node_that_cannot_be_heard_is_named_as_silent() {
     let call = calling(here.broker.clients().local().call("ready", "?"));
     answer(&mut near, 0, 1).await;
     assert!(answers(call).await.is_complete());
+    // Who is here is nowhere else.
+    let call = calling(here.broker.clients().client(id(&mut near)).call("ready", "?"));
+    answer(&mut near, 0, 1).await;
+    assert!(answers(call).await.is_complete());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_node_has_gathered_fits_what_it_can_send() {
+    let hub = MemoryHub::new();
+    let [(_, here), (_, there)] = nodes::<2>(&hub).await;
+    let mut clients = Vec::new();
+    for _ in 0..9 {
+        clients.push(there.client().await);
+    }
+    let call = calling(here.broker.clients().call("ready", "?"));
+    for client in &mut clients {
+        let name = super::asked::asked(client).await;
+        client.send(super::asked::answer(&name, "x".repeat(1 << 20))).await.unwrap();
+    }
+    let answered = answers(call).await;
+    assert_eq!((answered.answered(), answered.asked, answered.silent_nodes), (9, 9, 0));
+    assert_eq!(answered.answers.iter().filter(|(_, result)| result.is_ok()).count(), 7);
 }

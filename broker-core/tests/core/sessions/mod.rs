@@ -2,6 +2,7 @@
 
 mod aside;
 mod asked;
+mod asked_bounds;
 mod asked_nodes;
 mod calls;
 mod connect;
