@@ -77,3 +77,15 @@ impl fmt::Display for PresenceConfig {
         write!(f, "grace {} ms, listed {}, shown {}", self.grace.as_millis(), self.listed, self.shown)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_is_the_nearest_that_can() {
+        let config = |shown| PresenceConfig::new().snapshot_members(shown);
+        assert_eq!([0, 1, 1000, usize::MAX].map(|shown| config(shown).shown()), [1, 1, 1000, 1000]);
+        assert_eq!(PresenceConfig::new().grace(Duration::MAX).grace_period(), FOREVER);
+    }
+}

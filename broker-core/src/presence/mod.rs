@@ -66,6 +66,8 @@ mod model;
 mod replica;
 mod room;
 mod service;
+#[cfg(all(test, not(loom)))]
+mod tests;
 mod update;
 mod watchers;
 mod wire;

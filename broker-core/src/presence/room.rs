@@ -1,5 +1,8 @@
 //! The members of one topic, of all nodes together, and what its watchers have been told of them.
 
+#[cfg(all(test, not(loom)))]
+mod tests;
+
 use std::{
     collections::{BTreeMap, HashMap},
     ops::Bound,
@@ -150,6 +153,7 @@ impl Members {
             (before.as_ref().and_then(|info| info.user.clone()), after.and_then(|i| i.user.clone()));
         if old != new {
             self.count_user(old, new);
+            self.shrink();
         }
         if let Some(best) = best {
             self.shown.insert(client, best);
@@ -188,7 +192,7 @@ impl Members {
     }
 
     /// Gives back room that is not needed any more.
-    pub(super) fn shrink(&mut self) {
+    fn shrink(&mut self) {
         if self.users.capacity() > 4 * self.users.len().max(16) {
             self.users.shrink_to_fit();
         }
@@ -217,6 +221,11 @@ impl Told {
     /// Whether there is something to tell.
     pub(super) fn is_due(&self) -> bool {
         self.has_changed
+    }
+
+    #[cfg(test)]
+    pub(super) fn noted(&self) -> usize {
+        self.changes.len()
     }
 
     /// How long changes are gathered.

@@ -110,7 +110,6 @@ impl Presence {
         self.change(broker, |state, now| {
             let Some(watched) = state.watched.get_mut(topic) else { return };
             let Some(watcher) = watched.clients.remove(&client) else { return };
-            watched.waiting.retain(|(waiting, _)| *waiting != client);
             if watched.clients.is_empty() {
                 state.watched.remove(topic);
             }
@@ -156,8 +155,8 @@ impl Presence {
             }
         };
         for (client, subscription) in std::mem::take(&mut watched.waiting) {
-            let held = watched.clients.get(&client).filter(|held| held.subscription == subscription);
-            if let Some(watcher) = held {
+            // Its shard passes over one that has been subscribed anew since.
+            if let Some(watcher) = watched.clients.get(&client) {
                 let message = message.clone();
                 broker.inboxes[watcher.shard].send(Op::Present { client, subscription, message });
             }

@@ -166,8 +166,8 @@ impl World {
         }
         self.pass(SETTLED);
         for node in self.nodes.values() {
-            let [rooms, peers, outgoing, questions, timers] = node.replica.sizes();
-            assert_eq!((rooms, outgoing, questions, timers), (0, 0, 0, 0));
+            let [rooms, peers, outgoing, questions, timers, noted] = node.replica.sizes();
+            assert_eq!([rooms, outgoing, questions, timers, noted], [0; 5]);
             assert_eq!(peers, self.nodes.len() - 1);
         }
     }

@@ -119,7 +119,8 @@ impl Replica {
 
     pub(super) fn grace_is_over(&mut self, topic: &TopicName, client: ClientId, now: Instant) {
         let own = self.rooms.get(topic).and_then(|room| room.own.get(&client));
-        if matches!(own, Some(Own::Lost(until)) if *until <= now) {
+        // The timer of one that is back, or has another grace, has been taken out.
+        if matches!(own, Some(Own::Lost(_))) {
             self.remove(topic, client, Word::Lapsed, now);
         }
     }

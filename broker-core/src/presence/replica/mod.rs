@@ -165,8 +165,9 @@ impl Replica {
     }
 
     #[cfg(test)]
-    pub(crate) fn sizes(&self) -> [usize; 5] {
+    pub(crate) fn sizes(&self) -> [usize; 6] {
         let questions = self.questions.values().map(BTreeSet::len).sum();
-        [self.rooms.len(), self.peers.len(), self.outgoing.len(), questions, self.timers.len()]
+        let noted = self.rooms.values().map(Room::noted).sum();
+        [self.rooms.len(), self.peers.len(), self.outgoing.len(), questions, self.timers.len(), noted]
     }
 }

@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, time::Duration};
 
 use tokio::time::Instant;
 
-use super::{Effect, Peer, Replica, Timer};
+use super::{Effect, Peer, Replica, Timer, rooms::Room};
 use crate::{
     backend::NodeId,
     presence::room::Entry,
@@ -57,9 +57,6 @@ impl Replica {
 
     /// Another node is there, anew or again.
     pub(crate) fn node_up(&mut self, node: NodeId, now: Instant) {
-        if node == self.node || self.peers.contains_key(&node) {
-            return;
-        }
         self.peers.insert(node, Peer { seen: None, parts: false });
         let topics: Vec<_> = self.rooms.keys().cloned().collect();
         self.question(node, topics, now);
@@ -75,7 +72,6 @@ impl Replica {
     /// elsewhere.
     pub(crate) fn node_away(&mut self, node: NodeId, now: Instant) {
         let Some(peer) = self.peers.remove(&node) else { return };
-        self.questions.remove(&Some(node));
         let topics: Vec<_> = self.rooms.keys().cloned().collect();
         for topic in topics {
             if let Some(room) = self.rooms.get_mut(&topic) {
@@ -142,10 +138,8 @@ impl Replica {
             }
             Frame::Entries(parts) => {
                 self.hear(from, number, number, now);
-                if self.peers.contains_key(&from) {
-                    for part in parts {
-                        self.take_part(from, part, now);
-                    }
+                for part in parts {
+                    self.take_part(from, part, now);
                 }
             }
         }
@@ -216,8 +210,6 @@ impl Replica {
             self.timers.remove(&again);
         } else if let Some(last) = last {
             asked.part = Some((version, last));
-            // What is known now is neither the one nor the other.
-            view.version = None;
         }
         self.replace(&topic, from, after, is_last, clients, now);
         if is_last {
@@ -257,9 +249,8 @@ impl Replica {
 
     /// All nodes have answered: those that wait are served.
     fn check_ready(&mut self, topic: &TopicName) {
-        let is_complete = self.rooms.get(topic).is_some_and(|room| {
-            room.ready_by.is_some() && room.views.values().all(|view| view.asked.is_none())
-        });
+        let is_complete = |room: &Room| room.views.values().all(|view| view.asked.is_none());
+        let is_complete = self.rooms.get(topic).is_some_and(is_complete);
         if is_complete {
             self.become_ready(topic);
         }
@@ -298,8 +289,7 @@ impl Replica {
                 let view = to.and_then(|to| self.rooms.get(topic)?.views.get(&to));
                 view.and_then(|view| view.version)
             };
-            let asked = topics.iter().filter(|topic| self.rooms.contains_key(*topic));
-            let frames = wire::asks(self.sent, asked.map(|topic| (topic, known(topic))));
+            let frames = wire::asks(self.sent, topics.iter().map(|topic| (topic, known(topic))));
             self.effects.extend(frames.into_iter().map(|frame| Effect::Send(to, frame)));
         }
     }

@@ -53,6 +53,12 @@ impl Room {
         self.ready_by.is_none()
     }
 
+    /// How many clients there are of whom watchers are to be told something.
+    #[cfg(test)]
+    pub(super) fn noted(&self) -> usize {
+        self.told.noted()
+    }
+
     fn is_unused(&self, now: Instant) -> bool {
         self.own.is_empty() && self.watchers == 0 && self.held_until.is_none_or(|until| until <= now)
     }
@@ -115,7 +121,6 @@ impl Replica {
             entry
         });
         let Some(before) = room.members.set(owner, client, entry) else { return };
-        room.members.shrink();
         if room.watchers > 0 && room.is_ready() {
             room.told.note(client, before);
             Self::tell_later(&mut self.timers, topic, room, now);

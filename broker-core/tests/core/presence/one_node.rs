@@ -3,12 +3,15 @@
 use std::time::Duration;
 
 use fanfare_core::{
-    presence::PresenceError,
+    Broker,
+    presence::{PresenceConfig, PresenceError},
     session::{CloseKind, Command, PresenceCommand, SubscribeCommand},
+    topic::TopicConfig,
 };
 use tokio::time::sleep;
 
-use super::{json, news, node, told, user, watching, who_is_in};
+use super::{json, news, node, rooms, told, user, watching, who_is_in};
+use crate::support::Node;
 
 #[tokio::test(start_paused = true)]
 async fn a_watcher_begins_with_who_is_there_and_hears_who_comes_and_goes() {
@@ -222,4 +225,35 @@ async fn subscribing_by_a_pattern_makes_no_member() {
     assert_eq!(node.broker.presence("room.a").counts().await.unwrap().clients, 0);
     ann.call(Command::Subscribe(SubscribeCommand::live("room.a"))).await;
     assert_eq!(node.broker.presence("room.a").counts().await.unwrap().clients, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_page_is_longer_than_it_may_be() {
+    let broker = rooms(Broker::builder(), PresenceConfig::new());
+    let node = Node::of(broker.limits(|limits| limits.presence_page_members = 2).start().await.unwrap());
+    let mut members = Vec::new();
+    for _ in 0..3 {
+        let mut member = node.client().await;
+        member.subscribe("room.a").await;
+        members.push(member);
+    }
+    let page = node.broker.presence("room.a").page(None, usize::MAX).await.unwrap();
+    assert_eq!((page.members.len(), page.counts.clients), (2, 3));
+    assert_eq!(page.next, page.members.last().map(|member| member.client));
+}
+
+#[tokio::test(start_paused = true)]
+async fn whose_name_is_too_long_to_be_told_is_no_member() {
+    let node = node().await;
+    let mut long = user(&node, &"x".repeat(16 << 10)).await;
+    long.subscribe("room.a").await;
+    assert_eq!(node.broker.presence("room.a").counts().await.unwrap().clients, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_brokers_own_topics_keep_none() {
+    let keeps = TopicConfig::new().presence(PresenceConfig::new());
+    let node = Node::start(|broker| broker.topic(">", keeps.clone()).topic("$any.*", keeps)).await;
+    assert!(node.broker.presence("any").counts().await.is_ok());
+    assert!(node.broker.presence("$any.one").counts().await.is_err());
 }

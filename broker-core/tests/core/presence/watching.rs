@@ -155,6 +155,7 @@ async fn nothing_is_left_of_a_room_that_is_empty() {
     for _ in 0..3 {
         let mut ann = user(&node, "ann").await;
         ann.call(watching("room.a")).await;
+        ann.call(watching("room.a")).await;
         let watch = node.broker.presence("room.a").watch().unwrap();
         ann.into_session().close(fanfare_core::session::CloseKind::Kicked.into()).await;
         drop(watch);

@@ -3,6 +3,9 @@
 // `allow-unwrap-in-tests` does not reach the helpers of tests.
 #![allow(clippy::unwrap_used)]
 
+mod asking;
+mod left_over;
+
 use std::time::Duration;
 
 use super::*;
