@@ -8,6 +8,7 @@ use std::sync::{
 use fanfare_core::{
     session::ClientId,
     subscriber::{Batch, Notice, Offer, Subscriber, SubscriptionId},
+    subscription::Feed,
 };
 
 use crate::support::{Node, idle};
@@ -41,16 +42,21 @@ impl Subscriber for Counting {
     fn notice(&self, _: SubscriptionId, _: Notice) {}
 }
 
-#[tokio::test(start_paused = true)]
-async fn rule_8_a_saturated_topic_does_not_starve_another() {
+/// A topic with so many subscribers that one message takes many turns, and the clock of their offers.
+async fn crowd() -> (Node, Arc<AtomicUsize>, Vec<Feed>) {
     let node = Node::start(|broker| broker).await;
     let clock = Arc::new(AtomicUsize::new(0));
     let mut feeds = Vec::new();
     for _ in 0..10_000 {
-        feeds.push(
-            node.broker.subscribe("busy").feed(Counting::new(&clock), SubscriptionId(0)).await.unwrap(),
-        );
+        let subscribe = node.broker.subscribe("busy");
+        feeds.push(subscribe.feed(Counting::new(&clock), SubscriptionId(0)).await.unwrap());
     }
+    (node, clock, feeds)
+}
+
+#[tokio::test(start_paused = true)]
+async fn rule_8_a_saturated_topic_does_not_starve_another() {
+    let (node, clock, mut feeds) = crowd().await;
     let calm = Counting::new(&clock);
     feeds.push(node.broker.subscribe("calm").feed(calm.clone(), SubscriptionId(0)).await.unwrap());
     idle().await;
@@ -79,14 +85,7 @@ async fn rule_8_a_saturated_topic_does_not_starve_another() {
 
 #[tokio::test(start_paused = true)]
 async fn rule_8_subscribing_does_not_wait_for_a_topics_turn_to_end() {
-    let node = Node::start(|broker| broker).await;
-    let clock = Arc::new(AtomicUsize::new(0));
-    let mut feeds = Vec::new();
-    for _ in 0..10_000 {
-        feeds.push(
-            node.broker.subscribe("busy").feed(Counting::new(&clock), SubscriptionId(0)).await.unwrap(),
-        );
-    }
+    let (node, clock, mut feeds) = crowd().await;
     idle().await;
     node.broker.try_publish("busy", "1").unwrap();
     while clock.load(Ordering::Relaxed) == 0 {
