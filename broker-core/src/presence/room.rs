@@ -223,7 +223,7 @@ impl Told {
         self.has_changed
     }
 
-    #[cfg(test)]
+    #[cfg(all(test, not(loom)))]
     pub(super) fn noted(&self) -> usize {
         self.changes.len()
     }

@@ -95,7 +95,8 @@ async fn so_many_frames_are_with_the_backend_and_the_others_wait_in_order() {
     let (one, two) = (Node::start(&hub).await, Node::start(&hub).await);
     two.hears_parcels(9);
     soon().await;
-    (two.events(), one.line.sent(PARCEL));
+    two.events();
+    one.line.sent(PARCEL);
     one.line.next([Fate::Held; 16]);
     for number in 0..40 {
         one.inner().cluster.post(None, 9, number.to_string().into()).unwrap();

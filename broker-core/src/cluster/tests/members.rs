@@ -316,7 +316,8 @@ async fn who_is_back_in_time_hears_at_once_that_the_others_are_there() {
     let slow = |builder: BrokerBuilder| builder.heartbeat(Duration::from_secs(20));
     let (one, two) = (Node::start_with(&hub, slow).await, Node::start_with(&hub, slow).await);
     soon().await;
-    (one.events(), two.events());
+    one.events();
+    two.events();
     one.line.hub.set_connected(false);
     // A moment before its time is over; the next heartbeat of the other comes too late.
     seconds(60.5).await;

@@ -164,7 +164,7 @@ impl Replica {
         };
     }
 
-    #[cfg(test)]
+    #[cfg(all(test, not(loom)))]
     pub(crate) fn sizes(&self) -> [usize; 6] {
         let questions = self.questions.values().map(BTreeSet::len).sum();
         let noted = self.rooms.values().map(Room::noted).sum();
