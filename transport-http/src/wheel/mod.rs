@@ -83,13 +83,13 @@ impl AtomicTick {
 pub struct Wheel(Arc<Shared>);
 
 struct Shared {
+    started: Instant,
     /// The current tick, as the wheel's task counted it last.
     now: AtomicU32,
     slots: Mutex<Slots>,
 }
 
 struct Slots {
-    started: Instant,
     /// The tick up to which timers were fired.
     fired: u32,
     /// First entry of each slot.
@@ -115,8 +115,8 @@ impl Wheel {
     /// An empty wheel. Needs no runtime until a timer is armed.
     #[must_use]
     pub fn new() -> Self {
-        let slots = Slots::new();
-        Self(Arc::new(Shared { now: AtomicU32::new(0), slots: Mutex::new(slots) }))
+        let slots = Mutex::new(Slots::new());
+        Self(Arc::new(Shared { started: Instant::now(), now: AtomicU32::new(0), slots }))
     }
 
     /// The current tick, late by as much as the wheel's task is. Takes no lock. Stands still while nothing is armed.
@@ -156,7 +156,7 @@ impl Timer {
         self.due = due;
         let mut slots = self.shared.slots.lock();
         let kept = slots.unlink(self.key).filter(|waker| waker.will_wake(cx.waker()));
-        let now = slots.tick();
+        let now = self.shared.tick();
         self.shared.now.store(now, Ordering::Relaxed);
         if slots.armed == 0 {
             slots.fired = now;
@@ -177,10 +177,17 @@ impl Timer {
         self.due <= self.coarse_now()
     }
 
-    /// The current tick, exact.
+    /// The current tick, exact. Takes no lock.
     #[must_use]
     pub fn now(&self) -> Tick {
-        Tick(self.shared.slots.lock().tick())
+        Tick(self.shared.tick())
+    }
+
+    /// The first tick that does not begin before a time.
+    #[must_use]
+    pub fn tick_at(&self, time: Instant) -> Tick {
+        let ticks = time.saturating_duration_since(self.shared.started).as_nanos().div_ceil(TICK.as_nanos());
+        Tick(u32::try_from(ticks).unwrap_or(u32::MAX))
     }
 
     /// The current tick, late by as much as the wheel's task is. Takes no lock. Stands still while nothing is armed.
@@ -237,7 +244,7 @@ async fn run(mut running: Running) {
     loop {
         let wakes_at = {
             let slots = shared.slots.lock();
-            slots.started + TICK * slots.fired.saturating_add(1)
+            shared.started + TICK * slots.fired.saturating_add(1)
         };
         tokio::time::sleep_until(wakes_at).await;
         loop {
@@ -270,9 +277,14 @@ impl Shared {
         Tick(self.now.load(Ordering::Relaxed))
     }
 
+    fn tick(&self) -> u32 {
+        let ticks = self.started.elapsed().as_millis() / TICK.as_millis();
+        u32::try_from(ticks).unwrap_or(u32::MAX)
+    }
+
     fn fire(&self, woken: &mut Vec<Waker>) -> Fired {
         let mut slots = self.slots.lock();
-        let now = slots.tick();
+        let now = self.tick();
         self.now.store(now, Ordering::Relaxed);
         slots.fire(now, woken)
     }
@@ -281,7 +293,6 @@ impl Shared {
 impl Slots {
     fn new() -> Self {
         Self {
-            started: Instant::now(),
             fired: 0,
             heads: Box::new([NONE; SLOTS]),
             entries: Vec::new(),
@@ -289,11 +300,6 @@ impl Slots {
             armed: 0,
             running: false,
         }
-    }
-
-    fn tick(&self) -> u32 {
-        let ticks = self.started.elapsed().as_millis() / TICK.as_millis();
-        u32::try_from(ticks).unwrap_or(u32::MAX)
     }
 
     /// Takes the wakers of what is due.

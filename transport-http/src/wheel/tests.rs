@@ -43,6 +43,20 @@ async fn is_never_early_and_at_most_two_ticks_late() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_tick_at_a_time_is_the_first_not_before_it() {
+    let before = Instant::now();
+    advance(TICK).await;
+    let timer = Wheel::new().timer();
+    for (millis, tick) in [(0, 0), (1, 1), (250, 1), (251, 2), (86_400_000, 345_600)] {
+        let time = Instant::now() + Duration::from_millis(millis);
+        assert_eq!(timer.tick_at(time), Tick(tick), "{millis}");
+    }
+    assert_eq!(timer.tick_at(before), Tick(0));
+    advance(TICK * 3).await;
+    assert_eq!(timer.tick_at(Instant::now()), timer.now());
+}
+
+#[tokio::test(start_paused = true)]
 async fn wakes_many_at_their_own_times() {
     let wheel = Wheel::new();
     let mut tasks = tokio::task::JoinSet::new();
