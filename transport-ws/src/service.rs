@@ -122,7 +122,7 @@ impl WebSocket {
             return Mode::Echo;
         }
         let topic = fanfare_http::query(parts).find(|(name, _)| name == "topic");
-        topic.map_or(Mode::V1, |(_, topic)| Mode::Plain(topic.into()))
+        topic.map_or(Mode::V1, |(_, topic)| Mode::Plain(Box::new(topic.into())))
     }
 
     /// Asks the core, within the time that a client has to authenticate.
@@ -134,7 +134,7 @@ impl WebSocket {
             let (mut session, outbox) =
                 broker.connect(handshake, format).await.map_err(|error| No::by(&error, mode))?;
             if let Mode::Plain(topic) = mode {
-                let subscribed = session.subscribe(SubscribeCommand::live(&**topic)).await;
+                let subscribed = session.subscribe(SubscribeCommand::live(&***topic)).await;
                 subscribed.map_err(|error| No::Status(error.into()))?;
             }
             Ok((session, outbox))

@@ -86,8 +86,8 @@ impl Reader {
         let (stream, first) = (self.stream.clone(), std::mem::take(&mut self.first));
         match self.ids.take() {
             None => {
-                let direct = Direct::new(stream, first);
-                offer.take(|socket| direct.spawn(socket));
+                let direct = Direct::new(stream);
+                offer.take(move |socket| direct.spawn(&first, socket));
             }
             ids => {
                 let pulled = Self { stream, first, path: Path::Http, ids, over: false };

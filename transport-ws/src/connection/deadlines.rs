@@ -4,7 +4,6 @@ use std::{task::Context, time::Duration};
 
 use fanfare_core::session::{CloseKind, CloseReason, Session};
 use fanfare_http::wheel::{Tick, Timer};
-use tokio::time::Instant;
 
 use super::End;
 use crate::{
@@ -25,8 +24,6 @@ pub(super) struct Deadlines {
     message: Tick,
     /// When the session ends unless something happens before.
     session: Option<(Tick, CloseKind)>,
-    /// The deadline of the session that this was made of.
-    observed: Option<Instant>,
     /// The timer has to be set anew.
     stale: bool,
     /// The timer was never set.
@@ -48,16 +45,7 @@ impl Deadlines {
     pub(super) fn new(timer: Timer) -> Self {
         let now = timer.now();
         let heartbeat = Heartbeat::new(now);
-        Self {
-            timer,
-            heartbeat,
-            began: now,
-            message: now,
-            session: None,
-            observed: None,
-            stale: true,
-            is_new: true,
-        }
+        Self { timer, heartbeat, began: now, message: now, session: None, stale: true, is_new: true }
     }
 
     /// Whether it is time to look at the clock, or nobody has yet. Takes no lock.
@@ -67,21 +55,16 @@ impl Deadlines {
 
     /// Takes over the session's own deadline, which commands move.
     pub(super) fn observe(&mut self, session: &Session, config: &Config) {
-        let deadline = session.deadline();
-        if deadline.map(|(at, _)| at) == self.observed {
-            return;
-        }
-        let now = self.timer.now();
-        self.observed = deadline.map(|(at, _)| at);
-        self.session = deadline.map(|(at, kind)| {
-            let tick = now.after(at.saturating_duration_since(Instant::now()));
+        let deadline = session.deadline().map(|(at, kind)| {
+            let tick = self.timer.tick_at(at);
             let tick = match kind {
                 CloseKind::ConnectTimeout => tick.min(self.began.after(config.connect_timeout)),
                 _ => tick,
             };
             (tick, kind)
         });
-        self.stale = true;
+        self.stale |= deadline != self.session;
+        self.session = deadline;
     }
 
     /// Bytes came, a message among them or not.

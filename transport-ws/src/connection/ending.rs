@@ -12,7 +12,7 @@ use crate::read::with_buffer;
 const LINGER: Duration = Duration::from_secs(2);
 
 /// Says what is to be said, ends the session, and closes the stream, in a bounded time and whatever the client does.
-pub(super) async fn end<L: Link>(session: Option<Session>, side: &mut Side<L>, end: End) {
+pub(super) async fn end<L: Link>(session: Session, side: &mut Side<L>, end: End) {
     // Whoever ended it first has the say.
     let (reason, linger) = match end {
         End::Over(reason) => {
@@ -43,11 +43,7 @@ pub(super) async fn end<L: Link>(session: Option<Session>, side: &mut Side<L>, e
         }
     };
     tracing::debug!(target: "fanfare::ws", code = reason.code(), name = reason.name(), "connection ended");
-    let closing = async {
-        if let Some(session) = session {
-            session.close(reason).await;
-        }
-    };
+    let closing = session.close(reason);
     let leaving = async {
         if linger {
             // A client that still sends would be reset by a closed socket, and lose the last words.

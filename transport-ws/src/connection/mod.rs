@@ -59,8 +59,7 @@ enum End {
 }
 
 struct Connection<L> {
-    /// `None` once it is ending.
-    session: Option<Session>,
+    session: Session,
     side: Side<L>,
 }
 
@@ -69,8 +68,8 @@ struct Side<L> {
     link: L,
     outbox: Outbox,
     parser: Parser,
-    /// What was read and not parsed yet.
-    unread: BytesMut,
+    /// What was read and not parsed yet; most of the time nothing.
+    unread: Option<Box<BytesMut>>,
     /// What was parsed while the turn before was being served.
     ahead: Option<Box<Turn>>,
     deadlines: Deadlines,
@@ -83,16 +82,14 @@ pub(crate) fn spawn(client: Client, socket: Socket) {
     match socket {
         Socket::Tcp(stream, early) => spawn_direct(client, stream, &early),
         Socket::Other(stream) => {
-            let mut connection = Connection::new(client, Pulled::new(stream), &[]);
-            tokio::spawn(async move { connection.run().await });
+            tokio::spawn(Connection::new(client, Pulled::new(stream), &[]).run());
         }
     }
 }
 
 fn spawn_direct(client: Client, stream: TcpStream, early: &[u8]) {
     let link = Direct::new(TcpWire::new(stream), &client.outbox);
-    let mut connection = Connection::new(client, link, early);
-    tokio::spawn(async move { connection.run().await });
+    tokio::spawn(Connection::new(client, link, early).run());
 }
 
 impl<L: Link> Connection<L> {
@@ -100,33 +97,34 @@ impl<L: Link> Connection<L> {
         let Client { session, outbox, mode, mount } = client;
         let parser = Parser::new(mount.max_message);
         let deadlines = Deadlines::new(mount.wheel.timer());
-        let unread = BytesMut::from(early);
+        let unread = (!early.is_empty()).then(|| Box::new(BytesMut::from(early)));
         let side = Side { link, outbox, parser, unread, ahead: None, deadlines, mode, mount };
-        Self { session: Some(session), side }
+        Self { session, side }
     }
 
-    async fn run(&mut self) {
-        let end = loop {
-            let turn = match poll_fn(|cx| self.poll_turn(cx)).await {
-                Ok(turn) => turn,
-                Err(end) => break end,
+    // An async function would hold its argument twice, as long as the connection lasts.
+    #[expect(clippy::manual_async_fn)]
+    fn run(mut self) -> impl Future<Output = ()> + Send {
+        async move {
+            let end = loop {
+                let turn = match poll_fn(|cx| self.poll_turn(cx)).await {
+                    Ok(turn) => turn,
+                    Err(end) => break end,
+                };
+                if let Err(end) = Box::pin(self.serve(turn)).await {
+                    break end;
+                }
+                tokio::task::coop::consume_budget().await;
             };
-            if let Err(end) = Box::pin(self.serve(turn)).await {
-                break end;
-            }
-            tokio::task::coop::consume_budget().await;
-        };
-        let ending = ending::end(self.session.take(), &mut self.side, end);
-        Box::pin(ending).await;
+            Box::pin(ending::end(self.session, &mut self.side, end)).await;
+        }
     }
 
     /// Waits for something to do, doing all the rest meanwhile.
     fn poll_turn(&mut self, cx: &mut Context<'_>) -> Poll<Result<Turn, End>> {
         let Self { session, side } = self;
-        if let Some(session) = session {
-            let _never = session.poll_progress(cx);
-            side.deadlines.observe(session, &side.mount.config);
-        }
+        let _never = session.poll_progress(cx);
+        side.deadlines.observe(session, &side.mount.config);
         match side.poll_read(cx) {
             Poll::Ready(turn) => {
                 // A client that never stops sending does not stop the clock.
@@ -144,7 +142,6 @@ impl<L: Link> Connection<L> {
     /// Serves a turn, writing meanwhile what it waits for the client to read, and reading what others may wait for.
     async fn serve(&mut self, mut turn: Turn) -> Result<(), End> {
         let Self { session, side } = self;
-        let Some(session) = session else { return Ok(()) };
         let outbox = side.outbox.clone();
         // In the other modes there is no word that others could wait for.
         let aside = session.aside().filter(|_| side.mode == Mode::V1);
@@ -185,13 +182,13 @@ impl<L: Link> Side<L> {
         if let Some(turn) = self.ahead.take() {
             return Poll::Ready(*turn);
         }
-        if !self.unread.is_empty() {
-            let mut input = &mut self.unread[..];
+        if let Some(unread) = &mut self.unread {
+            let mut input = &mut unread[..];
             let turn = Turn::read(&mut self.parser, &self.mode, &self.mount.decode, &mut input);
             let left = input.len();
-            self.unread.advance(self.unread.len() - left);
+            unread.advance(unread.len() - left);
             if left == 0 {
-                self.unread = BytesMut::new();
+                self.unread = None;
             }
             if !turn.is_empty() {
                 return Poll::Ready(self.heard(turn));
@@ -206,7 +203,9 @@ impl<L: Link> Side<L> {
                 };
                 let mut input = &mut buffer[..count];
                 let turn = Turn::read(&mut self.parser, &self.mode, &self.mount.decode, &mut input);
-                self.unread.extend_from_slice(input);
+                if !input.is_empty() {
+                    self.unread.get_or_insert_default().extend_from_slice(input);
+                }
                 let turn = self.heard(turn);
                 if !turn.is_empty() {
                     return Poll::Ready(turn);

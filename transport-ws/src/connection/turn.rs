@@ -21,8 +21,8 @@ const FRAMES: usize = 64;
 pub(crate) enum Mode {
     /// Frames of the wire format v1.
     V1,
-    /// Payloads for this topic.
-    Plain(Box<str>),
+    /// Payloads for this topic. The pointer is thin, for every connection has room for it.
+    Plain(Box<Box<str>>),
     /// To be sent back.
     Echo,
 }
