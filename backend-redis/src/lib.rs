@@ -30,7 +30,11 @@
 //! | `redis+sentinel://:password@host1:26379,host2:26379/mymaster/0` | the master that the Sentinels name, wherever it moves; a login for the Sentinels themselves is [`RedisBuilder::sentinel_login`] |
 //! | `redis-cluster://:password@host1,host2` | a Cluster; any of its servers will do for the beginning |
 //!
-//! `valkey://` and `valkeys://` mean the same. A password in a URL is percent-encoded. No log, error or `Debug` shows it.
+//! `valkey://` and `valkeys://` mean the same. `redis-cluster://host1,redis-cluster://host2` is the same as `redis-cluster://host1,host2`: one login for
+//! all. What is special in a login (`/ ? # @ %`) is percent-encoded. No log, error or `Debug` shows a password.
+//!
+//! Servers of a Cluster, and masters that Sentinels name, are told of by their addresses, unless they announce host names. With TLS their
+//! certificate names the address, or a host of the URL.
 //!
 //! # What Redis holds
 //!
@@ -86,6 +90,9 @@
 //! ```
 //!
 //! Subscriptions to patterns need `&*`, because Redis compares a pattern with those of the ACL letter by letter.
+//!
+//! A user who may not do what all need cannot start. Where topics are logged, nodes try what logs need on keys of no topic, `{%}`, whenever they have
+//! connected, leave nothing there, and say what is missing; so they do where `maxmemory-policy` lets the server drop keys.
 //!
 //! # On a Cluster
 //!

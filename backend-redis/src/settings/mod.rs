@@ -55,6 +55,21 @@ pub(crate) struct Credentials {
     pub(crate) password: Option<Secret>,
 }
 
+impl Topology {
+    /// The hosts that the URL names.
+    pub(crate) fn hosts(&self) -> impl Iterator<Item = &str> {
+        let addresses = match self {
+            Self::Single(address) => std::slice::from_ref(address),
+            Self::Sentinel { sentinels, .. } => sentinels,
+            Self::Cluster(seeds) => seeds,
+        };
+        addresses.iter().filter_map(|address| match address {
+            Address::Tcp(host, _) => Some(host.as_str()),
+            Address::Unix(_) => None,
+        })
+    }
+}
+
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -2,6 +2,7 @@
 
 use std::{
     io,
+    net::IpAddr,
     pin::Pin,
     sync::{
         Arc,
@@ -39,23 +40,43 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
 
 /// Connects to a server. Nothing is said yet.
 pub(crate) async fn connect(address: &Address, settings: &Settings) -> Result<Connection, Trouble> {
+    let Address::Tcp(host, _) = address else { return connect_as(address, "", settings).await };
+    let mut connected = connect_as(address, host, settings).await;
+    if settings.tls && is_ip(host) {
+        // Servers tell of each other by their addresses, and certificates name hosts: such as those of the URL.
+        for name in settings.topology.hosts().filter(|name| !is_ip(name)) {
+            if !connected.as_ref().is_err_and(Trouble::is_lasting) {
+                break;
+            }
+            connected = connect_as(address, name, settings).await;
+        }
+    }
+    connected
+}
+
+fn is_ip(host: &str) -> bool {
+    host.parse::<IpAddr>().is_ok()
+}
+
+/// Connects to a server whose certificate has this name, where TLS is spoken.
+async fn connect_as(address: &Address, name: &str, settings: &Settings) -> Result<Connection, Trouble> {
     let connecting = timeout(settings.connect_within, open(address));
     let opened = connecting.await.unwrap_or_else(|_| {
         let limit = settings.connect_within;
         Err(Trouble::unavailable(format!("{address} did not accept a connection within {limit:?}")))
     })?;
-    let io = match (opened, address) {
-        (Opened::Tcp(stream), Address::Tcp(host, _)) if settings.tls => {
+    let io = match opened {
+        Opened::Tcp(stream) if settings.tls => {
             let limit = settings.answer_within;
-            timeout(limit, secure(stream, host, settings)).await.unwrap_or_else(|_| {
+            timeout(limit, secure(stream, name, settings)).await.unwrap_or_else(|_| {
                 Err(Trouble::unavailable(format!(
                     "{address} did not finish the TLS handshake within {limit:?}"
                 )))
             })?
         }
-        (Opened::Tcp(stream), _) => Box::new(stream),
+        Opened::Tcp(stream) => Box::new(stream),
         #[cfg(unix)]
-        (Opened::Unix(stream), _) => Box::new(stream),
+        Opened::Unix(stream) => Box::new(stream),
     };
     Ok(Connection::new(io))
 }
