@@ -302,26 +302,13 @@ async fn a_server_without_room_for_connections_is_said(program: Program) {
     let first = start(setup.builder()).await.expect("a broker");
     let other = built(setup.builder());
     let began = std::time::Instant::now();
-    let lone = timeout(PATIENCE, other.start(nobody())).await.expect("an answer");
+    let lone = timeout(PATIENCE, Lone::attempt(other)).await.expect("an answer");
     let error = lone.expect_err("no room");
     check(&error, "max_connections");
     assert!(error.retry_can_help());
     let attempts = setup.proxy.accepted() - 1;
     assert!(attempts < 20 + 5 * began.elapsed().as_secs(), "{attempts} attempts");
     first.drain(PATIENCE).await;
-}
-
-/// A start of a backend's own, past the broker, which would try again.
-fn nobody() -> fanfare_core::backend::Ingress {
-    struct Nobody;
-    #[async_trait::async_trait]
-    impl fanfare_core::backend::Arrivals for Nobody {
-        async fn deliver(&self, _: fanfare_core::backend::Incoming) {}
-        fn lost(&self, _: Option<&fanfare_core::topic::TopicName>) {}
-        fn control(&self, _: fanfare_core::backend::NodeId, _: bytes::Bytes) {}
-        fn state(&self, _: BackendState) {}
-    }
-    fanfare_core::backend::Ingress::to(fanfare_core::backend::NodeId::random(), Arc::new(Nobody))
 }
 
 #[tokio::test]
@@ -368,7 +355,7 @@ async fn a_server_that_throws_out_is_left_in_peace() {
         count
     });
     let backend = built(NatsBackend::builder(url_of(addr, SECRET)));
-    let error = timeout(PATIENCE, backend.start(nobody())).await.expect("an answer").expect_err("it is up");
+    let error = timeout(PATIENCE, Lone::attempt(backend)).await.expect("an answer").expect_err("it is up");
     check(&error, "did not hear of us");
     let count = served.await.expect("a count");
     assert!((2..60).contains(&count), "{count} connections");
@@ -380,7 +367,7 @@ async fn a_server_that_says_nothing_is_given_up() {
     let addr = impostor(b"", b"").await;
     let backend = built(NatsBackend::builder(url_of(addr, SECRET)).answer_within(Duration::from_millis(300)));
     let error =
-        timeout(PATIENCE, backend.start(nobody())).await.expect("an answer").expect_err("nobody is there");
+        timeout(PATIENCE, Lone::attempt(backend)).await.expect("an answer").expect_err("nobody is there");
     assert_eq!(error.kind(), BackendErrorKind::Unavailable);
     check(&error, "NATS");
 }
@@ -388,7 +375,7 @@ async fn a_server_that_says_nothing_is_given_up() {
 #[tokio::test]
 async fn nobody_there_is_unavailable() {
     let backend = built(NatsBackend::builder(format!("nats://app:{SECRET}@127.0.0.1:1")));
-    let error = backend.start(nobody()).await.expect_err("nobody is there");
+    let error = Lone::attempt(backend).await.expect_err("nobody is there");
     assert_eq!(error.kind(), BackendErrorKind::Unavailable);
     check(&error, "is NATS running there");
 }

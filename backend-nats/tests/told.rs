@@ -3,8 +3,6 @@
 
 mod support;
 
-use std::time::{Duration, Instant};
-
 use async_nats::jetstream::stream;
 use fanfare_core::{Broker, policy::Open, session::CommandError, topic::TopicConfig};
 use fanfare_nats::{NatsBackend, NatsBuilder};
@@ -14,33 +12,8 @@ use fanfare_testkit::{
 };
 use rcgen::{CertificateParams, DnType, KeyPair};
 use support::{PASSWORD, PATIENCE, Setup, accounts, built, url_of};
-use tokio::time::sleep;
 
 const LARGE: usize = 200_000;
-
-/// What the log says from one moment on.
-struct Log {
-    written: Written,
-    begin: usize,
-}
-
-impl Log {
-    fn here(written: &Written) -> Self {
-        Self { written: written.clone(), begin: written.text().len() }
-    }
-
-    fn text(&self) -> String {
-        self.written.text().split_off(self.begin)
-    }
-
-    async fn says(&self, what: &str) {
-        let deadline = Instant::now() + PATIENCE;
-        while !self.text().contains(what) {
-            assert!(Instant::now() < deadline, "the log does not say `{what}`: {}", self.text());
-            sleep(Duration::from_millis(10)).await;
-        }
-    }
-}
 
 async fn start(builder: NatsBuilder) -> Broker {
     let logged = TopicConfig::new().history(100);
@@ -86,7 +59,7 @@ async fn what_keeps_logs_from_working_is_told() {
 async fn no_jetstream(program: Program, written: &Written) {
     let Some(config) = ServerConfig::find(program) else { return };
     let mut server = config.start().await.expect("a server");
-    let log = Log::here(written);
+    let log = written.from_here();
     let broker = start(NatsBackend::builder(format!("nats://{}", server.addr()))).await;
     // Before anybody needs a log.
     log.says("JetStream is off").await;
@@ -97,7 +70,7 @@ async fn no_jetstream(program: Program, written: &Written) {
     let error = broker.subscribe("logged.t").await.expect_err("no log");
     check(&error.into(), "internal", false);
     // Another server may be without it, too: that is found out when it is met.
-    let log = Log::here(written);
+    let log = written.from_here();
     server.stop().await.expect("a signal");
     log.says("Connection refused").await;
     server.restart().await.expect("a server");
@@ -109,7 +82,7 @@ async fn not_for_this_account(program: Program, written: &Written) {
     let Some(config) = ServerConfig::find(program) else { return };
     let poor = accounts().replace("jetstream: enabled,", "");
     let server = config.jetstream().line(poor).start().await.expect("a server");
-    let log = Log::here(written);
+    let log = written.from_here();
     let broker = start(NatsBackend::builder(url_of(server.addr(), PASSWORD))).await;
     log.says("prepare: JetStream").await;
     check(&refused(&broker, "logged.t", 1).await, "internal", false);
@@ -122,7 +95,7 @@ async fn somebody_elses_stream(program: Program, written: &Written) {
     let subjects = vec!["fanfare.l.t.logged.*".to_owned()];
     let theirs = stream::Config { name: "theirs".into(), subjects, ..stream::Config::default() };
     jetstream.create_stream(theirs).await.expect("a stream");
-    let log = Log::here(written);
+    let log = written.from_here();
     let broker = start(setup.builder()).await;
     log.says("the stream theirs takes").await;
     check(&refused(&broker, "logged.t", 1).await, "internal", false);
@@ -133,7 +106,7 @@ async fn no_room(program: Program, written: &Written) {
     let Some(config) = ServerConfig::find(program) else { return };
     let accounts = accounts().replace("enabled", "{ max_mem: 0, max_file: 1000 }");
     let server = config.jetstream().line(accounts).start().await.expect("a server");
-    let log = Log::here(written);
+    let log = written.from_here();
     let broker = start(NatsBackend::builder(url_of(server.addr(), PASSWORD))).await;
     let mut said = None;
     for _ in 0..10 {
@@ -151,7 +124,7 @@ async fn no_permission(program: Program, written: &Written) {
         "permissions: { publish: [\"fanfare.>\"], subscribe: [\"fanfare.>\", \"_INBOX.>\"] }, password:";
     let accounts = accounts().replace("password:", permissions);
     let server = config.jetstream().line(accounts).start().await.expect("a server");
-    let log = Log::here(written);
+    let log = written.from_here();
     let broker = start(NatsBackend::builder(url_of(server.addr(), PASSWORD))).await;
     log.says("may not use").await;
     check(&refused(&broker, "logged.t", 1).await, "internal", false);
@@ -161,7 +134,7 @@ async fn no_permission(program: Program, written: &Written) {
 async fn too_large(program: Program, written: &Written) {
     let Some(setup) = Setup::with(program, &["max_payload: 100000"]).await else { return };
     let broker = start(setup.builder()).await;
-    let log = Log::here(written);
+    let log = written.from_here();
     for topic in ["logged.t", "ephemeral.t"] {
         check(&refused(&broker, topic, LARGE).await, "too_large", false);
     }
@@ -187,7 +160,7 @@ async fn what_lies_behind(program: Program, written: &Written) {
     let (cert, key) = (path("theirs"), path("theirs.key"));
     let tls = format!("tls {{ cert_file: \"{}\", key_file: \"{}\" }}", cert.display(), key.display());
     let server = config.line(tls).start().await.expect("a server");
-    let log = Log::here(written);
+    let log = written.from_here();
     let builder = NatsBackend::builder(format!("tls://localhost:{}", server.port()));
     let backend = built(builder.root_certificates(path("others")));
     let started = Broker::builder().policy(Open).backend(backend).start().await;

@@ -2,8 +2,10 @@
 
 use std::path::PathBuf;
 
-use fanfare_core::backend::{BackendError, BackendErrorKind};
-use percent_encoding::percent_decode_str;
+use fanfare_core::backend::{
+    BackendError, BackendErrorKind,
+    blocks::{self, ServerUrl},
+};
 
 use super::{Address, Login, Secret};
 
@@ -23,117 +25,33 @@ pub(crate) struct Parsed {
 
 /// Reads a URL, or several with commas between them. Errors never quote them: they may hold a password.
 pub(crate) fn parse(urls: &str) -> Result<Parsed, BackendError> {
-    let mut parts =
-        apart(urls).into_iter().map(|url| read(url).map_err(|error| unescaped(url).unwrap_or(error)));
-    let mut all = parts.next().unwrap_or_else(|| read(urls))?;
-    for parsed in parts {
-        let Parsed { servers, tls, login } = parsed?;
-        if tls != all.tls {
-            return Err(invalid("some of the URLs say TLS, and others do not: write all of them alike"));
-        }
-        if all.login == Login::Nobody {
-            all.login = login;
-        } else if login != Login::Nobody && login != all.login {
-            return Err(invalid("the URLs hold several logins: there is one for all servers"));
-        }
-        all.servers.extend(servers);
-    }
-    Ok(all)
+    ServerUrl::read(urls, &SCHEMES, understand)
 }
 
-/// The URLs of a list: a comma ends one where a scheme follows. Others are between hosts, or in a password.
-fn apart(urls: &str) -> Vec<&str> {
-    let (mut apart, mut begin) = (Vec::new(), 0);
-    for (at, _) in urls.match_indices(',') {
-        if SCHEMES.iter().any(|(scheme, _)| {
-            urls[at + 1..].strip_prefix(scheme).is_some_and(|rest| rest.starts_with("://"))
-        }) {
-            apart.push(&urls[begin..at]);
-            begin = at + 1;
-        }
+fn understand(url: ServerUrl<bool>) -> Result<Parsed, BackendError> {
+    if !url.path.is_empty() {
+        return Err(invalid("the URL has a path, which means nothing to NATS: nats://host:4222"));
     }
-    apart.push(&urls[begin..]);
-    apart
-}
-
-/// The error of a URL with an `@` behind what ends the hosts: its login holds what had to be escaped.
-fn unescaped(url: &str) -> Option<BackendError> {
-    let (_, rest) = url.split_once("://")?;
-    let end = rest.find(['/', '?', '#'])?;
-    rest[end..].contains('@').then(|| {
-        invalid(
-            "percent-encode what is special in the login (/ is %2F, ? is %3F, # is %23, @ is %40), and name servers as host1,host2",
-        )
-    })
-}
-
-fn read(url: &str) -> Result<Parsed, BackendError> {
-    let (scheme, rest) =
-        url.split_once("://").ok_or_else(|| invalid("a URL begins with a scheme: nats://"))?;
-    let (_, tls) = *SCHEMES
-        .iter()
-        .find(|(known, _)| *known == scheme)
-        .ok_or_else(|| invalid("the URL's scheme is none of nats, tls, nats+tls"))?;
-    let (rest, fragment) = rest.split_once('#').unwrap_or((rest, ""));
-    let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
-    let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
-    if !path.is_empty() || !fragment.is_empty() {
-        return Err(invalid(
-            "the URL has a path or a fragment, which mean nothing to NATS: nats://host:4222",
-        ));
-    }
-    let (mut login, mut servers) = (Login::Nobody, Vec::new());
-    // A password may hold an `@` that was not escaped.
-    let (user, hosts) = authority.rsplit_once('@').unwrap_or(("", authority));
-    if !user.is_empty() {
-        login = named(user)?;
-    }
-    for host in hosts.split(',') {
-        servers.push(address(host)?);
-    }
-    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
-        match pair.split_once('=').unwrap_or((pair, "")) {
-            ("token", value) => login = Login::Token(Secret::new(decode(value)?)),
-            ("nkey", value) => login = Login::Nkey(Secret::new(decode(value)?)),
-            ("creds", value) => login = Login::CredentialsFile(PathBuf::from(decode(value)?)),
+    let servers = url.addresses(PORT)?.into_iter().map(|(host, port)| Address { host, port }).collect();
+    let mut login = match (url.user, url.password) {
+        (None, None) => Login::Nobody,
+        (Some(token), None) => Login::Token(Secret::new(token)),
+        (user, Some(password)) => Login::User { user: user.unwrap_or_default(), password },
+    };
+    for (name, value) in url.query {
+        login = match name.as_str() {
+            "token" => Login::Token(Secret::new(value)),
+            "nkey" => Login::Nkey(Secret::new(value)),
+            "creds" => Login::CredentialsFile(PathBuf::from(value)),
             _ => return Err(invalid("the URL's query holds something else than token, nkey and creds")),
         }
     }
-    Ok(Parsed { servers, tls, login })
-}
-
-/// `user:password`, or a token.
-fn named(text: &str) -> Result<Login, BackendError> {
-    Ok(match text.split_once(':') {
-        Some((user, password)) => {
-            Login::User { user: decode(user)?, password: Secret::new(decode(password)?) }
-        }
-        None => Login::Token(Secret::new(decode(text)?)),
-    })
+    Ok(Parsed { servers, tls: url.scheme, login })
 }
 
 /// `host`, `host:port`, `[v6]:port`.
 pub(super) fn address(text: &str) -> Result<Address, BackendError> {
-    let (host, port) = match text.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
-        Some((host, rest)) => (host, rest.strip_prefix(':')),
-        None => match text.split_once(':') {
-            Some((host, port)) => (host, Some(port)),
-            None => (text, None),
-        },
-    };
-    if host.is_empty() {
-        return Err(invalid("the URL names no host"));
-    }
-    let port = match port {
-        Some(port) => port.parse().map_err(|_| invalid("the URL's port is no number of 1 to 65535"))?,
-        None => PORT,
-    };
-    Ok(Address { host: decode(host)?, port })
-}
-
-fn decode(text: &str) -> Result<String, BackendError> {
-    let decoded = percent_decode_str(text).decode_utf8();
-    decoded.map(Into::into).map_err(|_| invalid("the URL is not UTF-8"))
+    blocks::address(text, PORT).map(|(host, port)| Address { host, port })
 }
 
 fn invalid(message: &'static str) -> BackendError {

@@ -14,7 +14,7 @@ use std::{
 use admin::Admin;
 use fanfare_core::{Broker, topic::TopicName};
 use fanfare_nats::{NatsBackend, NatsBuilder};
-pub use fanfare_testkit::faults::PATIENCE;
+pub use fanfare_testkit::faults::{PATIENCE, chain};
 use fanfare_testkit::{
     faults::{self, Lone, Site, World},
     server::{Program, ServerConfig},
@@ -155,15 +155,4 @@ pub async fn lone(builder: NatsBuilder) -> Lone<NatsBackend> {
 
 pub fn topic(name: &str) -> TopicName {
     TopicName::new(name).expect("a name")
-}
-
-/// What all that stands behind an error says.
-pub fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = format!("{error} / {error:?}");
-    let mut source = error.source();
-    while let Some(error) = source {
-        text += &format!(" / {error} / {error:?}");
-        source = error.source();
-    }
-    text
 }

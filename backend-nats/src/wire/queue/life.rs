@@ -2,9 +2,7 @@
 
 use std::time::Duration;
 
-use fanfare_core::backend::blocks::Load;
-
-use super::{Lost, Queue, State};
+use super::{Lost, Queue, Request, State};
 
 /// How often it is looked whether all is answered.
 const LOOK_EVERY: Duration = Duration::from_millis(2);
@@ -103,21 +101,11 @@ impl Queue {
         }
         let waiting = std::mem::take(&mut state.waiting);
         let appends = std::mem::take(&mut state.appends);
-        state.load = Load::new();
-        let mut full = state.is_closed;
-        for request in waiting.into_iter().chain(appends) {
-            // What follows one that is lost is not sent before it is known to be.
-            let is_held = request.may_wait
-                && !full
-                && self.buffer.is_some_and(|buffer| state.load.put(request.size(), buffer));
-            full |= request.may_wait && !is_held;
-            if is_held {
-                let to = if request.is_append() { &mut state.appends } else { &mut state.waiting };
-                to.push_back(request);
-            } else {
-                lost.push((request, Lost::Unsent));
-            }
-        }
+        let room = self.buffer.filter(|_| !state.is_closed);
+        let may_wait = |request: &Request| request.may_wait.then(|| request.size());
+        let (held, unsent) = state.load.hold(waiting.into_iter().chain(appends), room, may_wait);
+        (state.appends, state.waiting) = held.into_iter().partition(Request::is_append);
+        lost.extend(unsent.into_iter().map(|request| (request, Lost::Unsent)));
         drop(state);
         for (request, why) in lost {
             request.finish(Err(why));
