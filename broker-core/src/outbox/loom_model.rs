@@ -57,6 +57,11 @@ impl Sink {
         }
     }
 
+    fn open_at_any_time(self: &Arc<Self>) -> thread::JoinHandle<()> {
+        let peer = self.clone();
+        thread::spawn(move || peer.open())
+    }
+
     fn has_whole_reply(&self) -> bool {
         self.0.lock().taken.len() >= frame_of(b'R', "", b"12345678").len()
     }
@@ -104,6 +109,14 @@ impl Connection {
         Self { outbox, topic, id }
     }
 
+    /// On a socket that takes so many bytes, and all once it is opened.
+    fn on_socket(limit: usize, room: usize) -> (Self, Arc<Sink>) {
+        let connection = Self::new(OverflowPolicy::DropOldest, limit, false);
+        let sink = Sink::new(room);
+        connection.outbox.attach(sink.clone());
+        (connection, sink)
+    }
+
     fn shard(&self) -> Shard {
         Shard { outbox: self.outbox.clone(), topic: self.topic.clone(), id: self.id }
     }
@@ -117,6 +130,16 @@ impl Connection {
         let shared = &self.outbox.inner.shared;
         assert_eq!(unaccounted(shared, offered, self.outbox.queued()), 0);
         assert_eq!(shared.budget.messages(), self.outbox.queued());
+    }
+
+    /// The close frame came last and once, and nothing is left. Returns what came, by its kind.
+    fn assert_ended(&self, sink: &Sink, offered: u64) -> String {
+        let kinds = sink.kinds();
+        assert!(kinds.ends_with('X') && kinds.matches('X').count() == 1, "{kinds}");
+        assert_eq!(kinds.matches('M').count() as u64, self.outbox.inner.shared.totals.delivered.get());
+        self.assert_accounted(offered);
+        assert_eq!(self.outbox.queued(), 0);
+        kinds
     }
 }
 
@@ -152,17 +175,14 @@ fn reason() -> CloseReason {
 #[test]
 fn a_blocked_connection_is_woken_by_its_socket_or_by_the_shard() {
     check(3, || {
-        let connection = Connection::new(OverflowPolicy::DropOldest, 4, false);
-        let sink = Sink::new(3);
-        connection.outbox.attach(sink.clone());
+        let (connection, sink) = Connection::on_socket(4, 3);
         let shard = connection.shard();
         let fan_out = thread::spawn(move || {
             shard.offer(1);
             shard.offer(2);
             shard.outbox.finish(reason());
         });
-        let peer = sink.clone();
-        let reads = thread::spawn(move || peer.open());
+        let reads = sink.open_at_any_time();
         connection.run();
         fan_out.join().unwrap();
         reads.join().unwrap();
@@ -176,9 +196,7 @@ fn a_blocked_connection_is_woken_by_its_socket_or_by_the_shard() {
 #[test]
 fn a_reply_that_blocks_the_socket_wakes_the_task() {
     check(3, || {
-        let connection = Connection::new(OverflowPolicy::DropOldest, 4, false);
-        let sink = Sink::new(3);
-        connection.outbox.attach(sink.clone());
+        let (connection, sink) = Connection::on_socket(4, 3);
         let (outbox, wire) = (connection.outbox.clone(), sink.clone());
         let session = thread::spawn(move || {
             assert!(outbox.push_control(frame_of(b'R', "", b"12345678")));
@@ -188,8 +206,7 @@ fn a_reply_that_blocks_the_socket_wakes_the_task() {
                 outbox.finish(reason());
             }
         });
-        let peer = sink.clone();
-        let reads = thread::spawn(move || peer.open());
+        let reads = sink.open_at_any_time();
         block_on(poll_fn(|cx| {
             let is_over = connection.outbox.poll_flush(cx).is_ready();
             if is_over || sink.has_whole_reply() { Poll::Ready(()) } else { Poll::Pending }
@@ -203,9 +220,7 @@ fn a_reply_that_blocks_the_socket_wakes_the_task() {
 #[test]
 fn closing_under_fire_loses_count_of_nothing() {
     check(3, || {
-        let connection = Connection::new(OverflowPolicy::DropOldest, 1, false);
-        let sink = Sink::new(3);
-        connection.outbox.attach(sink.clone());
+        let (connection, sink) = Connection::on_socket(1, 3);
         let shard = connection.shard();
         let fan_out = thread::spawn(move || {
             for seq in 1..=3 {
@@ -221,12 +236,8 @@ fn closing_under_fire_loses_count_of_nothing() {
         connection.run();
         fan_out.join().unwrap();
         session.join().unwrap();
-        let kinds = sink.kinds();
-        assert!(kinds.ends_with('X') && kinds.matches('X').count() == 1, "{kinds}");
+        let kinds = connection.assert_ended(&sink, 3);
         assert_eq!(kinds.matches('R').count(), 1, "{kinds}");
-        assert_eq!(kinds.matches('M').count() as u64, connection.outbox.inner.shared.totals.delivered.get());
-        connection.assert_accounted(3);
-        assert_eq!(connection.outbox.queued(), 0);
     });
 }
 
@@ -234,9 +245,7 @@ fn closing_under_fire_loses_count_of_nothing() {
 #[test]
 fn closing_while_private_messages_wait_loses_count_of_nothing() {
     check(3, || {
-        let connection = Connection::new(OverflowPolicy::DropOldest, 1, false);
-        let sink = Sink::new(3);
-        connection.outbox.attach(sink.clone());
+        let (connection, sink) = Connection::on_socket(1, 3);
         let shard = connection.shard();
         let fan_out = thread::spawn(move || {
             shard.offer_direct(1);
@@ -251,11 +260,7 @@ fn closing_while_private_messages_wait_loses_count_of_nothing() {
         connection.run();
         fan_out.join().unwrap();
         session.join().unwrap();
-        let kinds = sink.kinds();
-        assert!(kinds.ends_with('X') && kinds.matches('X').count() == 1, "{kinds}");
-        assert_eq!(kinds.matches('M').count() as u64, connection.outbox.inner.shared.totals.delivered.get());
-        connection.assert_accounted(3);
-        assert_eq!(connection.outbox.queued(), 0);
+        connection.assert_ended(&sink, 3);
     });
 }
 
@@ -263,10 +268,8 @@ fn closing_while_private_messages_wait_loses_count_of_nothing() {
 #[test]
 fn a_session_that_waits_for_room_is_woken() {
     check(3, || {
-        let connection = Connection::new(OverflowPolicy::DropOldest, 4, false);
         // The first reply stays in the lane until the socket opens.
-        let sink = Sink::new(0);
-        connection.outbox.attach(sink.clone());
+        let (connection, sink) = Connection::on_socket(4, 0);
         let reply = frame_of(b'R', "", &[0; 18]);
         let outbox = connection.outbox.clone();
         let session = thread::spawn(move || {
@@ -277,8 +280,7 @@ fn a_session_that_waits_for_room_is_woken() {
             }
             outbox.finish(reason());
         });
-        let peer = sink.clone();
-        let reads = thread::spawn(move || peer.open());
+        let reads = sink.open_at_any_time();
         connection.run();
         session.join().unwrap();
         reads.join().unwrap();
