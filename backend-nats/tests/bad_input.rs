@@ -7,7 +7,7 @@ use std::{sync::Arc, time::Duration};
 use async_nats::jetstream::stream;
 use fanfare_core::{
     Broker, StartError,
-    backend::{Backend, BackendError, BackendErrorKind, BackendState},
+    backend::{BackendError, BackendErrorKind, BackendState},
     policy::Open,
     publish::PublishError,
     subscription::Delivery,
