@@ -52,13 +52,18 @@ impl Gate {
             if self.until(|phase| phase != Phase::Quiet).await == Phase::Over {
                 return None;
             }
-            self.working.send_modify(|working| *working += 1);
-            let working = Working(self.clone());
             // Who waits until nobody works sets the phase first.
-            if self.phase() == Phase::Busy {
+            if let Some(working) = self.try_work() {
                 return Some(working);
             }
         }
+    }
+
+    /// The same where there is work now.
+    pub(super) fn try_work(self: &Arc<Self>) -> Option<Working> {
+        self.working.send_modify(|working| *working += 1);
+        let working = Working(self.clone());
+        (self.phase() == Phase::Busy).then_some(working)
     }
 
     /// Waits until nobody works any more.

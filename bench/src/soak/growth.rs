@@ -40,6 +40,9 @@ impl fmt::Display for Sample {
     }
 }
 
+/// How many quiet points it takes to tell growth from chance.
+const STEADY: usize = 8;
+
 /// The samples of all quiet points.
 #[derive(Debug, Default)]
 pub(super) struct Growth(Vec<Sample>);
@@ -71,20 +74,21 @@ impl Growth {
         })
     }
 
-    /// Tasks or files that grow at each quiet point: at least in the last six of them, none less than the one before.
+    /// Tasks or files that grow: at none of the last quiet points they are fewer than at the one before, and at the end many more.
     pub(super) fn leak(&self) -> Option<String> {
-        const STEADY: usize = 8;
         let last = self.0.get(self.0.len().checked_sub(STEADY)?..)?;
-        let grows = |value: fn(&Sample) -> usize| {
-            last.windows(2).all(|pair| value(&pair[0]) <= value(&pair[1]))
-                && value(&last[STEADY - 1]) >= value(&last[0]) + STEADY
-        };
-        let kinds: [(&str, fn(&Sample) -> usize); 2] =
-            [("tasks", |sample| sample.tasks), ("files", |sample| sample.files)];
-        let (kind, value) = kinds.into_iter().find(|(_, value)| grows(*value))?;
-        let values: Vec<_> = last.iter().map(value).collect();
+        let tasks: Vec<_> = last.iter().map(|sample| sample.tasks).collect();
+        let files: Vec<_> = last.iter().map(|sample| sample.files).collect();
+        let (kind, values) =
+            [("tasks", tasks), ("files", files)].into_iter().find(|(_, values)| grows(values))?;
         Some(format!("{kind} grow from one quiet point to the next: {values:?}"))
     }
+}
+
+fn grows(values: &[usize]) -> bool {
+    let rises = values.windows(2).all(|pair| pair[0] <= pair[1]);
+    let (first, last) = (values.first().copied(), values.last().copied());
+    rises && last.unwrap_or_default() >= first.unwrap_or_default() + STEADY
 }
 
 /// The slope of the line that fits best, for each second.

@@ -4,6 +4,8 @@
 //! one seed; and the law, which every subscription checks exactly. See `README.md`.
 
 mod broken;
+mod client;
+mod control;
 mod counts;
 mod diary;
 mod faults;
@@ -11,8 +13,10 @@ mod gate;
 mod growth;
 mod ledger;
 mod nodes;
+mod people;
 mod publisher;
 mod quiet;
+mod reader;
 mod roster;
 mod site;
 mod subscriber;
@@ -32,6 +36,8 @@ use gate::{Gate, Phase};
 use growth::{Growth, Sample};
 use ledger::Ledger;
 use nodes::Nodes;
+use parking_lot::Mutex;
+use people::People;
 use roster::Roster;
 pub use site::Carrier;
 use site::Site;
@@ -45,6 +51,9 @@ use world::World;
 
 /// How long the end may take.
 const END_WITHIN: Duration = Duration::from_secs(60);
+
+/// How many read the history.
+const READERS: usize = 2;
 
 /// What is run, and how long.
 #[derive(Clone, Debug, Parser)]
@@ -67,9 +76,15 @@ pub struct Options {
     /// Subscribers within the process.
     #[arg(long, default_value_t = 40)]
     pub subscribers: usize,
+    /// Clients with a session.
+    #[arg(long, default_value_t = 12)]
+    pub clients: usize,
     /// Seconds between quiet points.
     #[arg(long, default_value_t = 60.0)]
     pub quiet_every: f64,
+    /// Seconds that anything may take to settle at a quiet point.
+    #[arg(long, default_value_t = 90.0)]
+    pub patience: f64,
     /// Without faults: no connection, server or node fails.
     #[arg(long)]
     pub calm: bool,
@@ -95,13 +110,9 @@ pub struct Outcome {
 ///
 /// When the server or a broker does not start.
 pub fn run(options: &Options) -> anyhow::Result<Option<Outcome>> {
-    process_limits();
+    crate::process::raise_file_limit();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(soak(options))
-}
-
-fn process_limits() {
-    crate::process::raise_file_limit();
 }
 
 async fn soak(options: &Options) -> anyhow::Result<Option<Outcome>> {
@@ -121,6 +132,9 @@ async fn soak(options: &Options) -> anyhow::Result<Option<Outcome>> {
         gate: Arc::new(Gate::new()),
         ledger: Ledger::new(),
         roster: Roster::default(),
+        patience: Duration::from_secs_f64(options.patience),
+        people: People::default(),
+        beliefs: Mutex::default(),
         verdict: Verdict::new(),
         counts: Counts::default(),
     });
@@ -135,6 +149,13 @@ async fn soak(options: &Options) -> anyhow::Result<Option<Outcome>> {
     for n in 0..options.subscribers {
         actors.spawn(subscriber::run(world.clone(), format!("subscriber {n}"), rng.fork()));
     }
+    for n in 0..READERS {
+        actors.spawn(reader::run(world.clone(), format!("reader {n}"), rng.fork()));
+    }
+    for n in 0..options.clients {
+        actors.spawn(client::run(world.clone(), n, rng.fork()));
+    }
+    actors.spawn(control::run(world.clone(), rng.fork()));
     if !options.calm {
         actors.spawn(faults::run(world.clone(), rng.fork()));
         actors.spawn(faults::restart_nodes(world.clone(), rng.fork()));

@@ -9,12 +9,20 @@ use std::{
 };
 
 use anyhow::Context;
-use fanfare::{Broker, backend::BackendState, policy::Open};
+use async_trait::async_trait;
+use fanfare::{
+    Broker,
+    backend::BackendState,
+    calls::ClientCall,
+    message::Format,
+    policy::{Action, Admission, Identity, Policy, Verdict},
+    session::{Handshake, Refusal},
+};
 use fastrand::Rng;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
-use super::{site::Site, topics};
+use super::{client::Lines, site::Site, topics};
 
 /// How long a node may take to start.
 const START_WITHIN: Duration = Duration::from_secs(120);
@@ -26,6 +34,8 @@ pub(super) struct Node {
     /// No two runs have the same.
     pub(super) run: u64,
     pub(super) broker: Broker,
+    /// What clients read.
+    pub(super) format: Format,
     stopping: watch::Receiver<bool>,
 }
 
@@ -64,7 +74,8 @@ impl Nodes {
 
     /// Starts a node that does not run.
     pub(super) async fn start(&self, slot: usize) -> anyhow::Result<()> {
-        let builder = topics::configure(Broker::builder().policy(Open).shards(2));
+        let builder = topics::configure(Broker::builder().policy(Door).shards(2));
+        let builder = builder.on_call("echo", |call: ClientCall| async move { Ok(call.payload) });
         // A node that is started while the server is away tries on.
         let broker = builder.backend(self.site.backend(slot)?).start_degraded()?;
         let mut state = broker.backend_state();
@@ -73,9 +84,10 @@ impl Nodes {
             .await
             .context("a node does not start")?
             .context("a node ends")?;
+        let format = broker.register(Arc::new(Lines)).context("no room for a format")?;
         let (stop, stopping) = watch::channel(false);
         let run = self.runs.fetch_add(1, Ordering::SeqCst) + 1;
-        *self.slots[slot].lock() = Some(Running { node: Node { slot, run, broker, stopping }, stop });
+        *self.slots[slot].lock() = Some(Running { node: Node { slot, run, broker, format, stopping }, stop });
         Ok(())
     }
 
@@ -107,5 +119,23 @@ impl Nodes {
     /// All that run.
     pub(super) fn all(&self) -> Vec<Node> {
         (0..self.slots.len()).filter_map(|slot| self.get(slot)).collect()
+    }
+}
+
+/// Lets everybody in as the user that the token of `connect` names, and do everything.
+struct Door;
+
+#[async_trait]
+impl Policy for Door {
+    async fn connect(&self, handshake: &Handshake) -> Result<Admission, Refusal> {
+        Ok(match handshake.credential() {
+            Some(user) => Admission::Accept(Identity::user(user)),
+            // So that nothing reaches a client before it has said what it wants.
+            None => Admission::AwaitConnect,
+        })
+    }
+
+    fn authorize<'a>(&'a self, _: &'a Identity, _: Action<'a>) -> Verdict<'a> {
+        Verdict::allow()
     }
 }

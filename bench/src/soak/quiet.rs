@@ -8,10 +8,7 @@ use std::{
 use fanfare::{Stats, backend::BackendState};
 use tokio::time::{sleep, timeout};
 
-use super::{gate::Phase, growth::Sample, world::World};
-
-/// How long anything may take to settle, unless it hangs.
-const PATIENCE: Duration = Duration::from_secs(90);
+use super::{gate::Phase, growth::Sample, ledger::Fate, people, topics::TOPICS, world::World};
 
 /// How often it is looked.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
@@ -19,26 +16,32 @@ const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// Lets all settle, holds it against the truth, and says what the process takes.
 pub(super) async fn settle(world: &Arc<World>) -> Option<Sample> {
     world.gate.set(Phase::Quiet);
-    if timeout(PATIENCE * 2, world.gate.idle()).await.is_err() {
+    if timeout(world.patience * 2, world.gate.idle()).await.is_err() {
         world.verdict.wrong("quiet point", "somebody publishes, stops or starts for ever", String::new);
         return None;
     }
     world.site.heal();
     world.verdict.deed("quiet");
-    if !until(|| is_up(world)).await {
+    if !until(world.patience, || is_up(world)).await {
         let states: Vec<_> =
             world.nodes.all().iter().map(|node| *node.broker.backend_state().borrow()).collect();
         world.verdict.wrong("quiet point", format!("not all nodes are up again: {states:?}"), String::new);
         return None;
     }
-    if !until(|| world.verdict.is_over() || world.roster.behind(world).is_none()).await {
+    knock(world).await;
+    if !until(world.patience, || world.verdict.is_over() || world.roster.behind(world).is_none()).await {
         world.roster.blame(world);
     }
+    people_agree(world).await;
     world.roster.check(world);
     if let Err(wrong) = world.ledger.check_logs() {
         world.verdict.wrong("ledger", wrong, String::new);
     }
-    if !until(|| world.nodes.all().iter().all(|node| unbalanced(&node.broker.stats()).is_none())).await {
+    if !until(world.patience, || {
+        world.nodes.all().iter().all(|node| unbalanced(&node.broker.stats()).is_none())
+    })
+    .await
+    {
         for node in world.nodes.all() {
             let stats = node.broker.stats();
             if let Some(wrong) = unbalanced(&stats) {
@@ -52,6 +55,46 @@ pub(super) async fn settle(world: &Arc<World>) -> Option<Sample> {
     }
     world.ledger.prune();
     Some(Sample::take(world.verdict.seconds()))
+}
+
+/// Every node knows who is there, every client that watches was told, and all answer.
+async fn people_agree(world: &World) {
+    let began = Instant::now();
+    let wrong = loop {
+        let wrong = match people::mistaken(world).await {
+            Some(wrong) => Some(wrong),
+            None => people::believes_wrong(world),
+        };
+        if wrong.is_none() || began.elapsed() > world.patience || world.verdict.is_over() {
+            break wrong;
+        }
+        sleep(LOOK_EVERY * 5).await;
+    };
+    let wrong = match wrong {
+        Some(wrong) => Some(wrong),
+        None => people::silent(world).await,
+    };
+    if let Some(wrong) = wrong {
+        world.verdict.wrong("people", wrong, String::new);
+    }
+}
+
+/// Publishes where messages lapse quickly: who was away while all that it missed was given up is told by the next message.
+async fn knock(world: &World) {
+    let Some((index, topic)) = TOPICS.iter().enumerate().find(|(_, topic)| topic.lapses) else { return };
+    let Some(node) = world.nodes.all().into_iter().next() else { return };
+    let stream = world.ledger.open(index);
+    if let Some(uid) = world.ledger.begin(stream, None) {
+        let publish = node.broker.publish(topic.name, uid.payload(8)).event(uid.to_string());
+        let (fate, position) = match publish.await {
+            Ok(published) => (Fate::Accepted, published.position),
+            Err(_) => (Fate::Unknown, None),
+        };
+        if let Err(wrong) = world.ledger.settle(uid, fate, position, true) {
+            world.verdict.wrong("quiet point", wrong, String::new);
+        }
+    }
+    world.ledger.close(stream);
 }
 
 /// Whether a broker that does nothing has accounted for all that was offered.
@@ -82,10 +125,10 @@ fn is_up(world: &World) -> bool {
         })
 }
 
-async fn until(done: impl Fn() -> bool) -> bool {
+async fn until(patience: Duration, done: impl Fn() -> bool) -> bool {
     let began = Instant::now();
     while !done() {
-        if began.elapsed() > PATIENCE {
+        if began.elapsed() > patience {
             return false;
         }
         sleep(LOOK_EVERY).await;

@@ -125,6 +125,11 @@ impl Roster {
         self.seats.lock().len()
     }
 
+    /// What somebody takes for true who has no place here.
+    pub(super) fn claims(&self, who: &str, claim: Claim) {
+        self.left.lock().push((who.to_owned(), claim));
+    }
+
     /// Somebody who has not got everything, and what.
     pub(super) fn behind(&self, world: &World) -> Option<(Arc<Seat>, Wrong)> {
         let seats: Vec<_> = self.seats.lock().values().cloned().collect();

@@ -19,7 +19,7 @@ use super::{
     gate::Phase,
     nodes::Node,
     roster::Place,
-    topics::{PATTERNS, TOPICS, index},
+    topics::{OPEN, PATTERNS, TOPICS, index},
     track::{Seen, Track, Wanted},
     world::{World, between},
 };
@@ -179,7 +179,7 @@ impl Subscriber {
 }
 
 fn habit(rng: &mut Rng) -> Habit {
-    let topic = (rng.u32(..5) > 0).then(|| TOPICS[rng.usize(..TOPICS.len())].name);
+    let topic = (rng.u32(..5) > 0).then(|| TOPICS[rng.usize(..OPEN)].name);
     let policy = match rng.u32(..8) {
         0 => OverflowPolicy::DropNewest,
         1 | 2 => OverflowPolicy::DropOldest,

@@ -1,12 +1,21 @@
 //! What all parts of a soak share.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use fastrand::Rng;
+use parking_lot::Mutex;
 
 use super::{
-    counts::Counts, gate::Gate, ledger::Ledger, nodes::Nodes, roster::Roster, site::Site, verdict::Verdict,
+    counts::Counts, gate::Gate, ledger::Ledger, nodes::Nodes, people::People, roster::Roster, site::Site,
+    verdict::Verdict,
 };
+
+/// The clients in rooms.
+pub(super) type Rooms = BTreeMap<String, BTreeSet<String>>;
 
 /// What all parts of a soak share.
 pub(super) struct World {
@@ -15,6 +24,11 @@ pub(super) struct World {
     pub(super) gate: Arc<Gate>,
     pub(super) ledger: Ledger,
     pub(super) roster: Roster,
+    /// How long anything may take to settle, unless it hangs.
+    pub(super) patience: Duration,
+    pub(super) people: People,
+    /// Who is in which room, as each client that watches one was told.
+    pub(super) beliefs: Mutex<BTreeMap<String, Rooms>>,
     pub(super) verdict: Verdict,
     pub(super) counts: Counts,
 }

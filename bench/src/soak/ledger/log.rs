@@ -36,7 +36,7 @@ impl Log {
     ) -> Result<(), Wrong> {
         if self.epoch.is_some_and(|epoch| epoch != position.epoch) {
             let name = TOPICS[topic].name;
-            if name != "log.short.a" {
+            if !TOPICS[topic].lapses {
                 let epoch = self.epoch;
                 return Err(format!(
                     "{name}: {uid} at {position}, although the log {epoch:?} was never lost"

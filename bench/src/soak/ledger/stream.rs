@@ -90,14 +90,17 @@ impl Stream {
         }
     }
 
-    /// Messages that one node hands over stand in this order.
+    /// Messages that one node hands over stand in this order, in whichever order that is told.
     pub(super) fn acknowledged(&mut self, uid: Uid, position: Position) -> Result<(), Wrong> {
-        if let Some((n, before)) = self.acknowledged.replace((uid.n, position))
-            && before.epoch == position.epoch
-            && before.offset >= position.offset
+        if let Some((n, other)) = self.acknowledged
+            && other.epoch == position.epoch
+            && (uid.n > n) != (position.offset > other.offset)
         {
             let stream = uid.stream;
-            return Err(format!("{uid} is stored at {position}, and {stream}.{n} before it at {before}"));
+            return Err(format!("{uid} is stored at {position}, and {stream}.{n} at {other}"));
+        }
+        if self.acknowledged.is_none_or(|(n, _)| uid.n > n) {
+            self.acknowledged = Some((uid.n, position));
         }
         Ok(())
     }

@@ -48,6 +48,8 @@ impl ByName {
                 return Err(format!("{name} is recovered after {asked}, and begins after {last}"));
             }
             (Start::After(_), Some(true)) => {}
+            // What is missing stands further behind: it is told where it is.
+            (Start::After(asked), Some(false)) if asked == last => {}
             (Start::After(asked), Some(false)) => gap_due = Some(asked),
             (Start::After(_), None) => return Err(format!("{name} does not say whether it is recovered")),
             (Start::Latest, None) => values = Some(Values { through: last.offset, last: 0 }),
