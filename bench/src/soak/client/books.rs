@@ -64,18 +64,18 @@ impl Books {
         }
     }
 
-    /// The connection has its name and its subscriptions.
-    pub(super) fn connected(
-        &mut self,
-        connected: &Connected,
-        user: usize,
-        wanted: &[Wanted],
-    ) -> Result<(), Wrong> {
+    /// The connection has its name and its addresses.
+    pub(super) fn connected(&mut self, connected: &Connected, user: usize) -> Result<(), Wrong> {
         self.client.clone_from(&connected.client);
         self.world.people.came(&self.client);
         for name in ["$all".to_owned(), format!("$user.{user}")] {
             self.begin(live(&name), Subscribed::new(None, None), "by its connection")?;
         }
+        Ok(())
+    }
+
+    /// The connection has the subscriptions that it asked for, and those of its session.
+    pub(super) fn begun(&mut self, connected: &Connected, wanted: &[Wanted]) -> Result<(), Wrong> {
         for (name, outcome) in &connected.subscribed {
             let asked = wanted.iter().find(|wanted| wanted.name == *name);
             match outcome {

@@ -108,7 +108,9 @@ impl Client {
         let wanted = self.wanted(rng);
         connect.subscribe = wanted.iter().map(command).collect();
         let lost = || Trouble::Refused("lost".into());
-        line.command(Command::Connect(connect)).await.ok_or_else(lost)?;
+        let id = line.command(Command::Connect(connect)).await.ok_or_else(lost)?;
+        // It is let in before it is answered, and by then others may reach it.
+        let mut early = Vec::new();
         loop {
             let heard = line.next().await.ok_or_else(lost)??;
             match heard {
@@ -121,22 +123,18 @@ impl Client {
                     if !connected.resumed && self.session.is_some() {
                         self.world.counts.add("not resumed");
                     }
-                    books.connected(&connected, self.user, &wanted)?;
+                    books.connected(&connected, self.user)?;
+                    for heard in early {
+                        self.hear(&mut line, &mut books, heard).await?;
+                    }
+                    books.begun(&connected, &wanted)?;
                     self.name = connected.client;
                     self.session = connected.session;
                     return Ok((line, books));
                 }
                 Heard::Close(why) => return Err(Trouble::Refused(why)),
-                Heard::Failed(_, code) => return Err(Trouble::Refused(code)),
-                // It is let in by then, and the app may reach it.
-                Heard::Message(message) if message.topic().is_system() => {}
-                Heard::Gap(name, _) if name.starts_with('$') => {}
-                Heard::Call(call, payload) => {
-                    let result: Result<Payload, ClientError> = Ok(payload);
-                    line.command(Command::Answer(AnswerCommand::new(call, result))).await;
-                }
-                Heard::Nothing => {}
-                other => return Err(Trouble::Wrong(format!("{other:?} comes before the answer to connect"))),
+                Heard::Failed(failed, code) if failed == id => return Err(Trouble::Refused(code)),
+                heard => early.push(heard),
             }
         }
     }
