@@ -134,7 +134,7 @@ impl Inner {
             };
             let read = match (arrival, held) {
                 // The message itself may be read as well.
-                (Arrival::Hole, _) => self.backfill_with(topic, place.position, &mut special).await,
+                (Arrival::Hole, _) => self.backfill_with(topic, Some(place), &mut special).await,
                 (Arrival::OtherEpoch, Some(held)) => {
                     if self.is_of_the_past(topic, place).await {
                         return;
@@ -144,7 +144,7 @@ impl Inner {
                     }
                     match place.prev {
                         0 => Read::All,
-                        _ => self.backfill_with(topic, place.position, &mut special).await,
+                        _ => self.backfill_with(topic, Some(place), &mut special).await,
                     }
                 }
                 // Those who are subscribed by a pattern may not have it yet: what a tail is filled with goes to nobody.
@@ -210,23 +210,11 @@ impl Inner {
                     if arrival == Arrival::OtherEpoch {
                         return;
                     }
-                    match sequencer.arrival_by_pattern(place) {
-                        // Nobody is without it.
-                        PatternArrival::Repeat if arrival.is_for_nobody_by_name() => return,
-                        PatternArrival::Repeat => {}
-                        PatternArrival::After(last) => {
-                            let gap = Gap::before(last, place, self.capabilities.dense_offsets);
-                            self.push_lost(topic, &mut sequencer, gap, Whom::ByPattern);
-                        }
-                        PatternArrival::First if arrival == Arrival::Hole || way == Way::Read => {
-                            // What comes before it is missing, or still on its way: nobody knows whether it came after they
-                            // had subscribed.
-                            let gap = Gap::new(GapReason::Backend, None);
-                            self.push_lost(topic, &mut sequencer, gap, Whom::ByPattern);
-                        }
-                        PatternArrival::First | PatternArrival::Next => {
-                            self.tell_deaf_patterns(topic, &mut sequencer);
-                        }
+                    let is_behind_hole = arrival == Arrival::Hole || way == Way::Read;
+                    let is_new = self.bring_patterns_to(topic, &mut sequencer, place, is_behind_hole);
+                    // Nobody is without it.
+                    if !is_new && arrival.is_for_nobody_by_name() {
+                        return;
                     }
                     if arrival != Arrival::Repeat {
                         sequencer.append(message.clone());
@@ -240,6 +228,44 @@ impl Inner {
                 shards
             };
             permits.extend(shards).await;
+        }
+    }
+
+    /// Tells those who are subscribed by a pattern what is missing before a place, which goes to them now. False where it has
+    /// been there. Under the topic's lock, which [`shards`](Sequencer::shards) has been asked under.
+    fn bring_patterns_to(
+        &self,
+        topic: &Arc<TopicState>,
+        sequencer: &mut Sequencer,
+        place: LogPlace,
+        is_behind_hole: bool,
+    ) -> bool {
+        match sequencer.arrival_by_pattern(place) {
+            PatternArrival::Repeat => return false,
+            PatternArrival::After(last) => {
+                let gap = Gap::before(last, place, self.capabilities.dense_offsets);
+                self.push_lost(topic, sequencer, gap, Whom::ByPattern);
+            }
+            PatternArrival::First if is_behind_hole => {
+                // What comes before it is missing, or still on its way: nobody knows whether it came after they had subscribed.
+                let gap = Gap::new(GapReason::Backend, None);
+                self.push_lost(topic, sequencer, gap, Whom::ByPattern);
+            }
+            PatternArrival::First | PatternArrival::Next => self.tell_deaf_patterns(topic, sequencer),
+        }
+        true
+    }
+
+    /// Goes on at the end of a log of which the backend holds nothing more: what this node has missed there is lost, and
+    /// nobody would hear of it before the next message.
+    fn skip_to_end(&self, topic: &Arc<TopicState>, end: Position) {
+        let mut sequencer = topic.sequencer();
+        let shards = sequencer.shards(topic.name(), &self.table.patterns);
+        let nothing = LogPlace { position: end, prev: end.offset };
+        if sequencer.arrival(nothing) == Arrival::Hole {
+            self.bring_patterns_to(topic, &mut sequencer, nothing, true);
+            sequencer.skip_to(end.offset);
+            self.push_all(topic, shards, Cost::default(), || Event::Skipped(end));
         }
     }
 
@@ -259,18 +285,17 @@ impl Inner {
 
     /// Reads what follows the tail from the backend, one reader at a time.
     pub(super) async fn backfill(&self, topic: &Arc<TopicState>) -> Settled {
-        let Some(top) = topic.sequencer().log().map(TopicLog::top) else { return Settled::Done };
-        match self.backfill_with(topic, top, &mut None).await {
+        match self.backfill_with(topic, None, &mut None).await {
             Read::All => Settled::Done,
             Read::Later | Read::Never => Settled::NotYet,
         }
     }
 
-    /// The same, where it is known what belongs to the message at one position.
+    /// The same up to a message that has come, where there is one, and it is known what belongs to it.
     async fn backfill_with(
         &self,
         topic: &Arc<TopicState>,
-        at: Position,
+        until: Option<LogPlace>,
         special: &mut Option<Arc<Special>>,
     ) -> Read {
         let _flight = topic.backfill.lock().await;
@@ -293,16 +318,23 @@ impl Inner {
                 }
                 continue;
             }
-            let more = page.more && !page.messages.is_empty();
+            let is_end = page.messages.is_empty();
+            if is_end && until.is_none() {
+                self.skip_to_end(topic, Position::new(page.epoch, page.last));
+            }
             for message in page.messages {
                 // Who is subscribed by a pattern alone was told of losses meanwhile, before what came after them.
                 let is_held = topic.sequencer().log().is_some();
                 if let Some(place) = message.place().filter(|_| is_held) {
-                    let special = if place.position == at { special.take() } else { None };
+                    let is_it = until.is_some_and(|until| until.position == place.position);
+                    let special = if is_it { special.take() } else { None };
                     self.commit_logged(topic, message, place, Way::Read, special).await;
                 }
             }
-            if !more && topic.sequencer().log().is_some() {
+            // Where what was read does not reach the log's end, the next page says what has become of the rest.
+            let is_all =
+                |log: &TopicLog| until.is_some() || log.last() >= page.last || log.last() <= last.offset;
+            if (is_end || !page.more) && topic.sequencer().log().is_some_and(is_all) {
                 return Read::All;
             }
         }

@@ -81,8 +81,8 @@ impl Direct {
             match event {
                 Event::Message { message, special } => break (message, special, cost),
                 Event::Lost(gap, _) => return Some((Work::Gap(gap), cost)),
-                // There is no log that could be replaced.
-                Event::NewEpoch(..) | Event::Passed(_) | Event::Farewell(_) => {}
+                // There is no log.
+                Event::Skipped(_) | Event::NewEpoch(..) | Event::Passed(_) | Event::Farewell(_) => {}
             }
         };
         let address = first.topic().clone();

@@ -59,6 +59,8 @@ pub(crate) enum Event {
     },
     /// Messages were lost before they reached this node.
     Lost(Gap, Whom),
+    /// Up to here nothing more comes of a log: what this node has not got is lost.
+    Skipped(crate::message::Position),
     /// The log was replaced: this is where the new one stands, and how often one was.
     NewEpoch(crate::message::Position, u32),
     /// Somebody waits until all that came before has been fanned out.

@@ -14,7 +14,7 @@ use super::{
     topic::{ShardTopic, Turn, Work},
 };
 use crate::{
-    message::{Gap, GapReason, Position},
+    message::{Gap, GapReason, Position, counted},
     publish::Outcome,
     stats::Totals,
     subscriber::{Batch, Notice, Offer, Subscriber, SubscriptionId, Then},
@@ -104,7 +104,7 @@ impl Turn {
     fn finish(self, topic: &mut ShardTopic) {
         match self.work {
             Work::Messages { last: Some(last), .. } => topic.fanned = Some(last),
-            Work::NewEpoch(position, _) => topic.fanned = Some(position),
+            Work::Skipped(position) | Work::NewEpoch(position, _) => topic.fanned = Some(position),
             Work::Gap { .. } | Work::Messages { .. } => {}
         }
     }
@@ -156,8 +156,25 @@ impl Slice<'_> {
                     tell(&*sub.subscriber, sub.id, Notice::Gap(gap.clone()));
                 }
             }
+            Work::Skipped(position) => self.skip_to(key, topic, *position),
             Work::NewEpoch(position, generation) => self.new_epoch(key, topic, *position, *generation),
             Work::Messages { .. } => self.offer_messages(key, topic, work),
+        }
+    }
+
+    /// What this node has not got of a log is lost. Who catches up comes by the hole, and who is subscribed by a pattern has
+    /// been told.
+    fn skip_to(&mut self, key: SubKey, topic: &ShardTopic, end: Position) {
+        let Some(sub) = self.subs.get_mut(key) else { return };
+        let after = match (&sub.place, &sub.progress) {
+            (Place::Topic { .. }, Progress::Live) => topic.fanned,
+            (Place::Topic { .. }, Progress::Ahead(after, _)) => Some(*after),
+            _ => None,
+        };
+        if let Some(after) = after.filter(|after| after.epoch == end.epoch && after.offset < end.offset) {
+            let gap = Gap::hole(counted(self.dense, after.offset, end.offset)).between(Some(after), None);
+            tell(&*sub.subscriber, sub.id, Notice::Gap(gap));
+            sub.progress = Progress::Live;
         }
     }
 

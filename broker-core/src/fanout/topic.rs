@@ -60,6 +60,7 @@ pub(super) enum Work {
         gap: crate::message::Gap,
         whom: Whom,
     },
+    Skipped(Position),
     NewEpoch(Position, u32),
 }
 
@@ -92,7 +93,7 @@ impl ShardTopic {
     pub(super) fn served_through(&self) -> Option<Position> {
         match self.turn.as_deref() {
             Some(Turn { work: Work::Messages { last: Some(last), .. }, .. }) => Some(*last),
-            Some(Turn { work: Work::NewEpoch(position, _), .. }) => Some(*position),
+            Some(Turn { work: Work::Skipped(position) | Work::NewEpoch(position, _), .. }) => Some(*position),
             _ => self.fanned,
         }
     }
@@ -190,6 +191,7 @@ impl ShardTopic {
             cost = item.cost;
             match item.event {
                 Event::Lost(gap, whom) => Work::Gap { gap, whom },
+                Event::Skipped(position) => Work::Skipped(position),
                 Event::NewEpoch(position, generation) => Work::NewEpoch(position, generation),
                 // The loop above has taken every message at the front, and who waits has been told.
                 Event::Message { .. } | Event::Passed(_) | Event::Farewell(_) => return skipped,

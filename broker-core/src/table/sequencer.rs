@@ -362,6 +362,13 @@ impl Sequencer {
         self.past.push((epoch, now + PAST_FOR));
     }
 
+    /// Nothing comes of what is behind the last message, up to an offset.
+    pub(crate) fn skip_to(&mut self, offset: u64) {
+        if let Tail::Ready(log) = &mut self.tail {
+            log.skip_to(0, offset);
+        }
+    }
+
     pub(crate) fn append(&mut self, message: Arc<Message>) {
         if let Tail::Ready(log) = &mut self.tail {
             log.append(message, Instant::now());

@@ -10,6 +10,7 @@ use fanfare_core::{
     },
     message::MessageParts,
     policy::Open,
+    subscription::Subscription,
     topic::{OverflowPolicy, TopicConfig},
 };
 
@@ -22,10 +23,16 @@ async fn remote_log() -> (Arc<Remote>, Node) {
     (remote, Node::start(|broker| broker.backend(backend).topic("log", config)).await)
 }
 
+/// The same with somebody who reads it.
+async fn remote_log_and_reader() -> (Arc<Remote>, Node, Subscription<str>) {
+    let (remote, node) = remote_log().await;
+    let log = node.broker.subscribe("log").await.unwrap();
+    (remote, node, log)
+}
+
 #[tokio::test(start_paused = true)]
 async fn rule_7_a_hole_is_read_from_the_backend_and_fills_in_order() {
-    let (remote, node) = remote_log().await;
-    let mut log = node.broker.subscribe("log").await.unwrap();
+    let (remote, node, mut log) = remote_log_and_reader().await;
     node.publish_numbers("log", 1..=1).await;
     idle().await;
     for number in 2..=4 {
@@ -40,8 +47,7 @@ async fn rule_7_a_hole_is_read_from_the_backend_and_fills_in_order() {
 
 #[tokio::test(start_paused = true)]
 async fn rule_7_repeats_are_dropped() {
-    let (remote, node) = remote_log().await;
-    let mut log = node.broker.subscribe("log").await.unwrap();
+    let (remote, _node, mut log) = remote_log_and_reader().await;
     let (first, second) = (remote.store("log", "1"), remote.store("log", "2"));
     let ingress = remote.ingress();
     for incoming in [&first, &second, &first, &second, &second] {
@@ -52,8 +58,7 @@ async fn rule_7_repeats_are_dropped() {
 
 #[tokio::test(start_paused = true)]
 async fn rule_7_a_hole_that_the_backend_cannot_fill_is_told_before_what_follows() {
-    let (remote, node) = remote_log().await;
-    let mut log = node.broker.subscribe("log").await.unwrap();
+    let (remote, node, mut log) = remote_log_and_reader().await;
     node.publish_numbers("log", 1..=1).await;
     idle().await;
     remote.store("log", "2");
@@ -65,9 +70,45 @@ async fn rule_7_a_hole_that_the_backend_cannot_fill_is_told_before_what_follows(
 }
 
 #[tokio::test(start_paused = true)]
+async fn rule_7_what_went_while_the_backend_was_away_is_told_though_nothing_follows() {
+    let (remote, node, mut log) = remote_log_and_reader().await;
+    let mut pattern = node.broker.subscribe_pattern("*").await.unwrap();
+    node.publish_numbers("log", 1..=1).await;
+    assert_eq!(received(&mut log).await, ["log#1 1"]);
+    assert_eq!(received(&mut pattern).await, ["log#1 1"]);
+    remote.go_down();
+    for number in 2..=4 {
+        remote.store("log", &number.to_string());
+    }
+    remote.evict("log", 4);
+    remote.come_up();
+    assert_eq!(received(&mut log).await, ["gap missed=3 1..? backend"]);
+    let told = received(&mut pattern).await;
+    assert!(!told.is_empty() && told.iter().all(|told| told.starts_with("gap")), "{told:?}");
+    // Who comes now, and who comes back, hears of it where it has missed something.
+    let mut late = node.broker.subscribe("log").await.unwrap();
+    let fifth = remote.store("log", "5");
+    remote.ingress().deliver(fifth).await;
+    assert_eq!(received(&mut log).await, ["log#5 5"], "the gap is told once");
+    assert_eq!(received(&mut pattern).await, ["log#5 5"]);
+    assert_eq!(received(&mut late).await, ["log#5 5"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn rule_7_a_message_that_the_log_has_lost_already_comes_all_the_same() {
+    let (remote, node, mut log) = remote_log_and_reader().await;
+    node.publish_numbers("log", 1..=1).await;
+    idle().await;
+    remote.store("log", "2");
+    let third = remote.store("log", "3");
+    remote.evict("log", 3);
+    remote.ingress().deliver(third).await;
+    assert_eq!(received(&mut log).await, ["log#1 1", "gap missed=1 1..3 backend", "log#3 3"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn rule_7_a_message_that_comes_while_a_hole_is_filled_keeps_its_place() {
-    let (remote, node) = remote_log().await;
-    let mut log = node.broker.subscribe("log").await.unwrap();
+    let (remote, _node, mut log) = remote_log_and_reader().await;
     remote.store("log", "1");
     let second = remote.store("log", "2");
     remote.reads.shut();
@@ -84,8 +125,7 @@ async fn rule_7_a_message_that_comes_while_a_hole_is_filled_keeps_its_place() {
 
 #[tokio::test(start_paused = true)]
 async fn rule_7_what_a_logged_topic_missed_while_the_backend_was_away_is_read_on_return() {
-    let (remote, node) = remote_log().await;
-    let mut log = node.broker.subscribe("log").await.unwrap();
+    let (remote, node, mut log) = remote_log_and_reader().await;
     node.publish_numbers("log", 1..=1).await;
     idle().await;
     remote.go_down();
@@ -98,8 +138,7 @@ async fn rule_7_what_a_logged_topic_missed_while_the_backend_was_away_is_read_on
 
 #[tokio::test(start_paused = true)]
 async fn rule_7_what_a_backend_reports_as_lost_is_read_again_or_told() {
-    let (remote, node) = remote_log().await;
-    let mut log = node.broker.subscribe("log").await.unwrap();
+    let (remote, node, mut log) = remote_log_and_reader().await;
     let mut ephemeral = node.broker.subscribe("t").await.unwrap();
     let mut other = node.broker.subscribe("u").await.unwrap();
     node.publish_numbers("log", 1..=1).await;
