@@ -1,6 +1,6 @@
 //! What is on its way: what the server answers, refuses, or is silent about.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use parking_lot::MutexGuard;
 use tokio::time::Instant;
@@ -31,8 +31,16 @@ impl Queue {
                 None => return Some(message),
             },
         };
-        let mut request = number.and_then(|number| state.asked.remove(&number))?;
-        let number = number.unwrap_or_default();
+        let number = number?;
+        let Some(mut request) = state.asked.remove(&number) else {
+            // Of two streams that were made at once one refuses what the other one takes, and may be quicker to say so.
+            let held = if is_gone(&message) { None } else { state.again.remove(&number) };
+            if let Some(request) = held {
+                self.refuse_held_before(&mut state, number, request.subject());
+                self.finish(&mut state, request, Ok(Answer::Message(message)));
+            }
+            return None;
+        };
         let has_ended = message.status().is_some();
         let answer = match &request.call {
             Call::Append { .. } => {
@@ -44,6 +52,7 @@ impl Queue {
                     self.look_for_stream(&state);
                     return None;
                 }
+                self.refuse_held_before(&mut state, number, request.subject());
                 self.look_for_stream(&state);
                 self.work.notify_one();
                 Answer::Message(message)
@@ -75,6 +84,16 @@ impl Queue {
         None
     }
 
+    /// A stream has taken a message. What was refused of its topic before, and is held to be sent again, would stand behind it:
+    /// a leader came while they were on their way.
+    fn refuse_held_before(&self, state: &mut MutexGuard<'_, State>, number: u64, subject: &str) {
+        let is_too_late = |before: u64, held: &Request| before < number && held.subject() == subject;
+        for before in extract(&mut state.again, is_too_late) {
+            let trouble = Trouble::unavailable("the stream had no leader, and took what followed");
+            self.finish(state, before, Err(Lost::Refused(trouble)));
+        }
+    }
+
     /// The server does not let a subject be published to. Who had may be gone.
     pub(crate) fn refuse(&self, subject: &str, trouble: &Trouble) {
         let mut state = self.state.lock();
@@ -82,7 +101,7 @@ impl Queue {
         for taken in &mut state.pinged {
             refused.extend(taken.extract_if(.., |request| request.publishes(subject)));
         }
-        refused.extend(state.asked.extract_if(.., |_, request| request.publishes(subject)).map(|(_, it)| it));
+        refused.extend(extract(&mut state.asked, |_, request| request.publishes(subject)));
         for request in refused {
             self.give_up(&mut state, request, Lost::Refused(trouble.clone()));
         }
@@ -110,7 +129,7 @@ impl Queue {
             taken.flat_map(|taken| taken.extract_if(.., |request| request.subscribes().is_some())).collect();
         let subjects = refused.iter().map(|request| request.subject().into()).collect();
         state.done.extend(refused.iter().filter_map(Request::subscribes));
-        refused.extend(state.asked.extract_if(.., |_, request| request.sid.is_some()).map(|(_, it)| it));
+        refused.extend(extract(&mut state.asked, |_, request| request.sid.is_some()));
         for request in refused {
             self.give_up(&mut state, request, Lost::Refused(trouble.clone()));
         }
@@ -124,8 +143,7 @@ impl Queue {
         let is_late = |request: &Request| {
             request.is_abandoned() || request.sent.is_some_and(|sent| sent.elapsed() > limit)
         };
-        let late: Vec<_> =
-            state.asked.extract_if(.., |_, request| is_late(request)).map(|(_, request)| request).collect();
+        let late = extract(&mut state.asked, |_, request| is_late(request));
         for request in late {
             self.give_up(&mut state, request, Lost::Unanswered);
         }
@@ -171,6 +189,13 @@ impl State {
         self.appending = self.appending.saturating_sub(1);
         self.appending_bytes = self.appending_bytes.saturating_sub(request.size());
     }
+}
+
+/// Takes out what is wanted.
+fn extract(requests: &mut BTreeMap<u64, Request>, is_wanted: impl Fn(u64, &Request) -> bool) -> Vec<Request> {
+    let wanted = requests.iter().filter(|(number, request)| is_wanted(**number, request));
+    let wanted: Vec<_> = wanted.map(|(number, _)| *number).collect();
+    wanted.into_iter().filter_map(|number| requests.remove(&number)).collect()
 }
 
 /// Whether a message was not stored because its stream is gone: nobody took it, or another stream has the subject.

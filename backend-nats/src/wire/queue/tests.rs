@@ -64,6 +64,22 @@ async fn what_a_stream_refuses_that_is_gone_goes_to_the_next_in_its_order() {
 }
 
 #[tokio::test]
+async fn what_one_of_two_streams_refuses_and_the_other_takes_is_not_sent_again() {
+    let queue = up();
+    let (both, after) = (append(&queue, "both"), append(&queue, "after"));
+    queue.set_stream("old".into());
+    let replies = replies(&sent(&queue));
+    answer(&queue, &replies[0], "", "{\"error\":{\"code\":400,\"err_code\":10060},\"stream\":\"new\"}");
+    answer(&queue, &replies[0], "", "{\"stream\":\"old\",\"seq\":1}");
+    answer(&queue, &replies[1], "", "{\"stream\":\"old\",\"seq\":2}");
+    answer(&queue, &replies[1], "", "{\"error\":{\"code\":400,\"err_code\":10060},\"stream\":\"new\"}");
+    assert!(matches!(both.answer().await, Ok(Answer::Message(_))));
+    assert!(matches!(after.answer().await, Ok(Answer::Message(_))));
+    queue.set_stream("old".into());
+    assert_eq!(sent(&queue), "", "both are stored");
+}
+
+#[tokio::test]
 async fn frames_are_taken_when_the_ping_behind_them_is_answered() {
     let queue = up();
     let (one, two) = (frames(&queue, "SUB s 5\r\n"), frames(&queue, "PUB s 0\r\n\r\n"));
@@ -73,6 +89,27 @@ async fn frames_are_taken_when_the_ping_behind_them_is_answered() {
     queue.pong();
     assert!(matches!(one.answer().await, Ok(Answer::Taken)));
     assert!(matches!(two.await, Ok(Answer::Taken)));
+}
+
+#[tokio::test]
+async fn what_was_refused_does_not_come_behind_what_followed_it() {
+    let queue = up();
+    let other = Bytes::from_static(b"other");
+    let other = queue.hand_over(Call::Append { subject: "l.t.b".into(), id: None, payload: other }, true);
+    let asked = ["first", "second", "third"].map(|text| append(&queue, text));
+    queue.set_stream("s".into());
+    let replies = replies(&sent(&queue));
+    answer(&queue, &replies[0], "NATS/1.0 503\r\n\r\n", "");
+    answer(&queue, &replies[1], "NATS/1.0 503\r\n\r\n", "");
+    answer(&queue, &replies[2], "", "{\"stream\":\"s\",\"seq\":1}");
+    answer(&queue, &replies[3], "NATS/1.0 503\r\n\r\n", "");
+    queue.set_stream("s".into());
+    let again = sent(&queue);
+    assert!(again.contains("other") && again.contains("third") && !again.contains("first"), "{again}");
+    let [first, second, third] = asked;
+    assert!(matches!(first.answer().await, Err(Lost::Refused(_))), "it is not stored");
+    assert!(matches!(second.answer().await, Ok(Answer::Message(_))));
+    drop((other, third));
 }
 
 #[tokio::test]
