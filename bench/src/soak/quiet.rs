@@ -8,7 +8,7 @@ use std::{
 use fanfare::{Stats, backend::BackendState};
 use tokio::time::{sleep, timeout};
 
-use super::{gate::Phase, growth::Sample, ledger::Fate, people, topics::TOPICS, world::World};
+use super::{gate::Phase, growth::Sample, people, world::World};
 
 /// How often it is looked.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
@@ -28,7 +28,6 @@ pub(super) async fn settle(world: &Arc<World>) -> Option<Sample> {
         world.verdict.wrong("quiet point", format!("not all nodes are up again: {states:?}"), String::new);
         return None;
     }
-    knock(world).await;
     if !until(world.patience, || world.verdict.is_over() || world.roster.behind(world).is_none()).await {
         world.roster.blame(world);
     }
@@ -77,24 +76,6 @@ async fn people_agree(world: &World) {
     if let Some(wrong) = wrong {
         world.verdict.wrong("people", wrong, String::new);
     }
-}
-
-/// Publishes where messages lapse quickly: who was away while all that it missed was given up is told by the next message.
-async fn knock(world: &World) {
-    let Some((index, topic)) = TOPICS.iter().enumerate().find(|(_, topic)| topic.lapses) else { return };
-    let Some(node) = world.nodes.all().into_iter().next() else { return };
-    let stream = world.ledger.open(index);
-    if let Some(uid) = world.ledger.begin(stream, None) {
-        let publish = node.broker.publish(topic.name, uid.payload(8)).event(uid.to_string());
-        let (fate, position) = match publish.await {
-            Ok(published) => (Fate::Accepted, published.position),
-            Err(_) => (Fate::Unknown, None),
-        };
-        if let Err(wrong) = world.ledger.settle(uid, fate, position, true) {
-            world.verdict.wrong("quiet point", wrong, String::new);
-        }
-    }
-    world.ledger.close(stream);
 }
 
 /// Whether a broker that does nothing has accounted for all that was offered.
