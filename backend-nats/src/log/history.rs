@@ -26,6 +26,9 @@ const SMALL: u64 = 512;
 /// How often a read is begun again because the stream was replaced, or a server did not have all yet.
 const TRIES: usize = 4;
 
+/// How often a page is read that turns out to have no message in it, though there are more: each time of four times as many entries.
+const REACHES: usize = 12;
+
 /// What is known of a topic's log.
 pub(super) struct Frontier {
     stream: Arc<Stream>,
@@ -97,9 +100,10 @@ impl Logs {
         offset: u64,
         limit: usize,
     ) -> Result<Page, Refusal> {
-        for _ in 0..TRIES {
+        let mut reach = limit;
+        for _ in 0..REACHES {
             let from = offset.saturating_add(1);
-            let Some((log, entries)) = self.frontier(stream, topic, from, limit).await? else {
+            let Some((log, entries)) = self.frontier(stream, topic, from, reach).await? else {
                 return Ok(nothing(stream));
             };
             let is_end = log.last.stands_for() <= offset && offset <= log.last.offset;
@@ -108,16 +112,15 @@ impl Logs {
                 let part = Part { entries, before: offset, floor: Floor::At(offset), pending: 0 };
                 return Ok(log.page(&part, offset, limit));
             }
-            let part = self.part_after(&log, entries, offset, limit).await?;
+            let part = self.part_after(&log, entries, offset, reach).await?;
             let part = self.whole(&log, part).await?;
-            // All of it may have been dropped meanwhile: then what is there now is read.
-            if part.pending == 0 || !part.entries.is_empty() {
-                return Ok(log.page(&part, offset, limit));
+            let page = log.page(&part, offset, limit);
+            if limit == 0 || !says_nothing(&page) {
+                return Ok(page);
             }
+            reach = reach.saturating_mul(4);
         }
-        Err(Refusal::Trouble(Trouble::unavailable(
-            "the log is dropped faster than it is read: it retains too little",
-        )))
+        Err(too_fast())
     }
 
     /// What is retained after an offset: all of it is where the first entry there is.
@@ -152,28 +155,48 @@ impl Logs {
         offset: Option<u64>,
         limit: usize,
     ) -> Result<Page, Refusal> {
-        let Some((log, _)) = self.frontier(stream, topic, 1, 1).await? else { return Ok(nothing(stream)) };
+        let mut reach = limit;
+        for _ in 0..REACHES {
+            let Some((log, _)) = self.frontier(stream, topic, 1, 1).await? else {
+                return Ok(nothing(stream));
+            };
+            let (part, more) = self.part_before(&log, offset, reach).await?;
+            let part = self.whole(&log, part).await?;
+            let page = log.end_of(&part, offset, limit, more);
+            if limit == 0 || !says_nothing(&page) {
+                return Ok(page);
+            }
+            reach = reach.saturating_mul(4);
+        }
+        Err(too_fast())
+    }
+
+    /// About so many entries before an offset, and whether there are more before them.
+    async fn part_before(
+        &self,
+        log: &Frontier,
+        offset: Option<u64>,
+        limit: usize,
+    ) -> Result<(Part, bool), Refusal> {
         if log.count <= SMALL {
-            let (entries, pending) = self.read(&log, 1, usize::MAX).await?;
-            let all = self.whole(&log, Part { entries, before: 0, floor: Floor::First, pending }).await?;
-            return Ok(log.end_of(&all, offset, limit, false));
+            let (entries, pending) = self.read(log, 1, usize::MAX).await?;
+            return Ok((Part { entries, before: 0, floor: Floor::First, pending }, false));
         }
         let behind = match offset {
             Some(offset) => {
                 let Entries { entries, pending } =
-                    self.entries(&stream.name, &log.subject, offset, 1).await?;
+                    self.entries(&log.stream.name, &log.subject, offset, 1).await?;
                 entries.len() as u64 + pending
             }
             None => 0,
         };
         let wanted = behind.saturating_add(limit as u64);
         let (start, before) =
-            self.seek(&log, |entry, count| count <= wanted && log.retains(entry, count)).await?;
-        let (entries, pending) = self.read(&log, start, limit).await?;
+            self.seek(log, |entry, count| count <= wanted && log.retains(entry, count)).await?;
+        let (entries, pending) = self.read(log, start, limit).await?;
         let more = before.as_ref().is_some_and(|(entry, count)| log.retains(entry, *count));
         let before = before.map_or(0, |(entry, _)| entry.stands_for());
-        let part = self.whole(&log, Part { entries, before, floor: Floor::Part, pending }).await?;
-        Ok(log.end_of(&part, offset, limit, more))
+        Ok((Part { entries, before, floor: Floor::Part, pending }, more))
     }
 
     /// What was dropped while a part was read is given up: what follows the first entry that there is afterwards was there all the time.
@@ -350,6 +373,15 @@ impl Frontier {
         let last = self.end_with(part);
         Page::new(self.stream.epoch, floor.min(last), last, messages, more || surplus > 0)
     }
+}
+
+/// Whether a page does not say where to go on: all that was read of the log was marks, or was dropped meanwhile.
+fn says_nothing(page: &Page) -> bool {
+    page.messages.is_empty() && page.more
+}
+
+fn too_fast() -> Refusal {
+    Refusal::Trouble(Trouble::unavailable("the log is dropped faster than it is read: it retains too little"))
 }
 
 fn nothing(stream: &Stream) -> Page {

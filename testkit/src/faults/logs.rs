@@ -198,6 +198,7 @@ pub async fn trimmed_while_read<B: Backend>(
                 };
                 let query = HistoryQuery::After { offset: after, limit: 1000 };
                 read.push((after, reader.history(LOGGED, query).await));
+                read_backwards(&reader).await;
             }
             read
         });
@@ -214,6 +215,19 @@ pub async fn trimmed_while_read<B: Backend>(
     }
 }
 
+/// Reads some small pages from the log's end on: each but the last one says where the next one begins.
+async fn read_backwards<B: Backend>(reader: &Lone<B>) {
+    let mut offset = None;
+    for _ in 0..4 {
+        let page = reader.history(LOGGED, HistoryQuery::Before { offset, limit: 3 }).await;
+        let Some(first) = page.messages.first() else {
+            assert!(!page.more, "nothing is before {offset:?}, and there is more: nobody could go on");
+            return;
+        };
+        offset = first.place().map(|place| place.position.offset);
+    }
+}
+
 /// Whether a page has all that is stored after its beginning, up to its end, and each message names the one before it.
 fn is_whole(stored: &[u64], after: u64, page: &Page) {
     let mut last = after.max(page.floor);
@@ -225,6 +239,7 @@ fn is_whole(stored: &[u64], after: u64, page: &Page) {
         assert!(place.prev <= last, "after {after}, floor {}: {place:?} does not follow {last}", page.floor);
         last = place.position.offset;
     }
+    assert!(!page.messages.is_empty() || !page.more, "after {after}: an empty page, and there is more");
     let missing = between(stored, last, page.last);
     assert!(
         page.more || missing == 0,
