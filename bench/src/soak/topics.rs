@@ -17,10 +17,12 @@ pub(super) struct Topic {
     pub(super) keyed: bool,
     /// Its messages have ids, and are published again where it is not known whether they are stored.
     pub(super) ids: bool,
+    /// Its messages are given up after seconds: then its log may begin anew.
+    pub(super) lapses: bool,
 }
 
 /// A topic where nothing is special.
-const PLAIN: Topic = Topic { name: "", logged: false, keyed: false, ids: false };
+const PLAIN: Topic = Topic { name: "", logged: false, keyed: false, ids: false, lapses: false };
 /// The same with a log.
 const LOGGED: Topic = Topic { logged: true, ..PLAIN };
 
@@ -35,7 +37,7 @@ pub(super) const TOPICS: &[Topic] = &[
     Topic { name: "log.tight.a", ..LOGGED },
     Topic { name: "log.tight.b", ids: true, ..LOGGED },
     Topic { name: "log.bytes.a", ..LOGGED },
-    Topic { name: "log.short.a", ..LOGGED },
+    Topic { name: "log.short.a", lapses: true, ..LOGGED },
     Topic { name: "log.keys.a", keyed: true, ..LOGGED },
     Topic { name: "log.ids.a", ids: true, ..LOGGED },
     Topic { name: "log.ids.b", ids: true, ..LOGGED },
