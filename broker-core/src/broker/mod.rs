@@ -1,6 +1,7 @@
 //! The broker: what an app holds.
 
 mod agreement;
+mod backfill;
 mod builder;
 mod call;
 mod connect;
