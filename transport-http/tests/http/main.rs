@@ -2,7 +2,6 @@
 
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
-mod abrupt;
 mod backend;
 mod body;
 mod limits;
