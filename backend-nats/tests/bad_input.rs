@@ -1,4 +1,5 @@
-//! Wrong settings, foreign bytes, a server in trouble: errors that say what to do, no hot loop, and no secret anywhere.
+//! Wrong settings, foreign messages, a server that cannot do what is asked: errors that say what to do, and no secret
+//! anywhere.
 
 mod support;
 
@@ -8,22 +9,20 @@ use async_nats::jetstream::stream;
 use fanfare_core::{
     Broker, StartError,
     backend::{BackendError, BackendErrorKind, BackendState},
-    policy::Open,
     publish::PublishError,
     subscription::Delivery,
-    topic::TopicConfig,
 };
-use fanfare_nats::{NatsBackend, NatsBuilder, Streams};
+use fanfare_nats::{NatsBackend, Streams};
 use fanfare_testkit::{
     backend::SECRET,
-    faults::{Lone, World, impostor},
+    faults::{Lone, World},
     server::{Program, ServerConfig},
 };
-use support::{PASSWORD, PATIENCE, Setup, accounts, built, chain, on_both, url_of};
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    time::{sleep, timeout},
+use support::{
+    PASSWORD, PATIENCE, Setup, accounts, built, chain, on_both, url_of,
+    wrong::{check, refused, start},
 };
+use tokio::time::{sleep, timeout};
 
 on_both! {
     without_jetstream_logged_topics_say_what_is_missing
@@ -35,29 +34,6 @@ on_both! {
     messages_of_strangers_are_told_as_lost_and_counted
     a_user_without_rights_is_told_what_is_missing
     a_server_without_room_for_connections_is_said
-}
-
-async fn start(builder: NatsBuilder) -> Result<Broker, StartError> {
-    let backend = builder.build().expect("settings");
-    let shown = format!("{backend:?}");
-    assert!(!shown.contains(SECRET) && !shown.contains(PASSWORD), "{shown}");
-    let logged = TopicConfig::new().history(100).latest(10);
-    let broker = Broker::builder().policy(Open).topic("logged.>", logged).backend(backend);
-    // Servers are to be what limits a message.
-    broker.limits(|limits| limits.max_message = 1 << 20).start().await
-}
-
-fn check(error: &BackendError, says: &str) {
-    let text = chain(error);
-    assert!(text.contains(says), "`{text}` does not say `{says}`");
-    assert!(!text.contains(SECRET) && !text.contains(PASSWORD), "{text}");
-}
-
-/// What a start fails with: words that say what to do.
-async fn refused(builder: NatsBuilder, says: &str) {
-    let Err(StartError::Backend(error)) = start(builder).await else { panic!("it starts: {says}") };
-    check(&error, says);
-    assert!(!error.retry_can_help(), "{}: {:?}", chain(&error), error.kind());
 }
 
 /// A logged publish is not stored, and says why; an ephemeral one is carried.
@@ -312,83 +288,6 @@ async fn a_server_without_room_for_connections_is_said(program: Program) {
 }
 
 #[tokio::test]
-async fn servers_of_other_kinds_are_known() {
-    for other in [
-        &b"SSH-2.0-OpenSSH_9.2\r\n"[..],
-        b"220 mail.example.org ESMTP\r\n",
-        b"\x15\x03\x03\x00\x02\x02\x46",
-        b"+OK Dovecot ready.\r\n",
-        b"INFO {not json}\r\n",
-    ] {
-        let addr = impostor(other, b"").await;
-        refused(NatsBackend::builder(url_of(addr, SECRET)), "is it a NATS").await;
-    }
-    for (old, says) in [
-        (
-            &b"INFO {\"version\":\"2.8.4\",\"headers\":true,\"max_payload\":1048576}\r\n"[..],
-            "2.8.4: NATS 2.9 or newer",
-        ),
-        (b"INFO {\"version\":\"1.4.1\",\"max_payload\":1048576}\r\n", "1.4.1: NATS 2.9 or newer"),
-        (b"INFO {\"version\":\"2.10.0\",\"headers\":false,\"max_payload\":1048576}\r\n", "headers"),
-    ] {
-        let addr = impostor(old, b"").await;
-        refused(NatsBackend::builder(url_of(addr, SECRET)), says).await;
-    }
-}
-
-/// One that takes a login, and throws the node out at once, is not asked again without a pause.
-#[tokio::test]
-async fn a_server_that_throws_out_is_left_in_peace() {
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
-    let addr = listener.local_addr().expect("an address");
-    let served = tokio::spawn(async move {
-        let mut count = 0_u32;
-        let end = tokio::time::Instant::now() + Duration::from_secs(6);
-        while let Ok(Ok((mut client, _))) = tokio::time::timeout_at(end, listener.accept()).await {
-            count += 1;
-            let (mut said, greeting) = ([0; 4096], "INFO {\"version\":\"2.10.0\",\"headers\":true}\r\n");
-            if client.write_all(greeting.as_bytes()).await.is_ok() && client.read(&mut said).await.is_ok() {
-                let _ = client.write_all(b"PONG\r\n-ERR 'Stale Connection'\r\n").await;
-                let _ = client.read(&mut said).await;
-            }
-        }
-        count
-    });
-    let backend = built(NatsBackend::builder(url_of(addr, SECRET)));
-    let error = timeout(PATIENCE, Lone::attempt(backend)).await.expect("an answer").expect_err("it is up");
-    check(&error, "did not hear of us");
-    let count = served.await.expect("a count");
-    assert!((2..60).contains(&count), "{count} connections");
-}
-
-/// One that says nothing at all may yet be a server in trouble: nobody waits for ever, and nobody asks without a pause.
-#[tokio::test]
-async fn a_server_that_says_nothing_is_given_up() {
-    let addr = impostor(b"", b"").await;
-    let backend = built(NatsBackend::builder(url_of(addr, SECRET)).answer_within(Duration::from_millis(300)));
-    let error =
-        timeout(PATIENCE, Lone::attempt(backend)).await.expect("an answer").expect_err("nobody is there");
-    assert_eq!(error.kind(), BackendErrorKind::Unavailable);
-    check(&error, "NATS");
-}
-
-#[tokio::test]
-async fn nobody_there_is_unavailable() {
-    let backend = built(NatsBackend::builder(format!("nats://app:{SECRET}@127.0.0.1:1")));
-    let error = Lone::attempt(backend).await.expect_err("nobody is there");
-    assert_eq!(error.kind(), BackendErrorKind::Unavailable);
-    check(&error, "is NATS running there");
-}
-
-/// A server's lines may be of any length and of any bytes: the client bounds what it reads.
-#[tokio::test]
-async fn what_a_server_says_is_bounded() {
-    static ENDLESS: [u8; 8 << 20] = [b'I'; 8 << 20];
-    let addr = impostor(&ENDLESS, b"").await;
-    refused(NatsBackend::builder(url_of(addr, SECRET)), "is it a NATS").await;
-}
-
-#[tokio::test]
 async fn wrong_urls_and_settings_say_what_is_wrong() {
     for (builder, says) in [
         (NatsBackend::builder("localhost"), "scheme"),
@@ -408,31 +307,7 @@ async fn wrong_urls_and_settings_say_what_is_wrong() {
     }
 }
 
-/// A node that was started once stands all of it.
-#[tokio::test]
-async fn a_node_outlives_a_server_that_is_replaced_by_another_program() {
-    let Some(mut setup) = Setup::start(Program::NatsCurrent).await else { return };
-    let node = Lone::start(built(setup.builder())).await;
-    setup.server.stop().await.expect("a signal");
-    node.until_state(BackendState::Down).await;
-    let listener = tokio::net::TcpListener::bind(setup.server.addr()).await.expect("its port");
-    let before = setup.proxy.accepted();
-    let other = tokio::spawn(async move {
-        while let Ok((mut stream, _)) = listener.accept().await {
-            let _ = tokio::io::AsyncWriteExt::write_all(&mut stream, b"SSH-2.0-OpenSSH_9.2\r\n").await;
-        }
-    });
-    sleep(Duration::from_secs(4)).await;
-    let attempts = setup.proxy.accepted() - before;
-    assert!((1..40).contains(&attempts), "{attempts} attempts in 4 s");
-    other.abort();
-    let _ = other.await;
-    setup.server.restart().await.expect("a server");
-    node.until_state(BackendState::Up).await;
-    node.end().await;
-}
-
-/// The same from a broker's side, whose state is told.
+/// A broker's state is told.
 #[tokio::test]
 async fn a_broker_says_that_its_backend_is_away() {
     let Some(setup) = Setup::start(Program::NatsCurrent).await else { return };

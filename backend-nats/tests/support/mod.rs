@@ -5,6 +5,7 @@ pub mod admin;
 pub mod cluster;
 pub mod operator;
 pub mod requests;
+pub mod wrong;
 
 use std::{
     net::SocketAddr,

@@ -13,6 +13,7 @@
 #[cfg(all(test, not(loom)))]
 mod bounds;
 mod budget;
+mod closing;
 mod control;
 mod entry;
 mod keys;
@@ -42,10 +43,11 @@ use std::{
 pub(crate) use bounds::SIZE;
 pub(crate) use budget::Budget;
 use bytes::Bytes;
+use closing::Rest;
 pub(crate) use entry::{Entry, Subject};
 use queue::Queue;
 pub(crate) use shared::{OutboxLimits, Shared};
-use state::{Rest, State};
+use state::State;
 
 use crate::{
     message::{Format, Frame, Position},

@@ -4,11 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::{
-    Inner,
-    shared::Shared,
-    state::{Rest, State},
-};
+use super::{Inner, closing::Rest, shared::Shared, state::State};
 use crate::{
     message::Message,
     session::{ClientId, CloseKind, CloseReason},

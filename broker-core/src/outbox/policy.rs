@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use super::{
+    closing::Rest,
     queue::Queue,
     shared::Shared,
-    state::{Rest, State, charge_of},
+    state::{State, charge_of},
 };
 use crate::{
     message::{Gap, GapReason, Message, Position},
