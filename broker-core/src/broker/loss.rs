@@ -9,8 +9,7 @@ use super::{
 use crate::{
     fanout::{Cost, Event, Item, Whom, bits},
     message::{Gap, GapReason},
-    table::TopicId,
-    table::{Sequencer, TopicState},
+    table::{Before, Sequencer, TopicId, TopicState},
     topic::{TopicName, TopicPattern},
 };
 
@@ -72,6 +71,19 @@ impl Inner {
         let mut sequencer = topic.sequencer();
         sequencer.has_lost(whom);
         self.push_lost(topic, &mut sequencer, Gap::new(GapReason::Backend, None), whom);
+    }
+
+    /// What those are told first, and who, to whom another node's message goes.
+    pub(crate) fn lost_before(&self, sequencer: &mut Sequencer, before: Before) -> Option<(Gap, Whom)> {
+        let was_deaf = sequencer.hears_again();
+        match before {
+            Before::Missed(missed @ 1..) => Some((Gap::new(GapReason::Backend, Some(missed)), Whom::All)),
+            // The backend gives again what is wanted, and has not said yet that it is back: nobody knows what that node
+            // published meanwhile.
+            Before::Unknown if !self.is_up() => Some((Gap::new(GapReason::Backend, None), Whom::All)),
+            // It may be of before or after the loss: who was told before it was told of both.
+            _ => was_deaf.then(|| (Gap::new(GapReason::Backend, None), Whom::ByName)),
+        }
     }
 
     /// A message has come of which nobody knows whether it is of before or after what patterns missed: who is

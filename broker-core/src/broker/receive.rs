@@ -86,15 +86,9 @@ impl Inner {
                     let mut sequencer = topic.sequencer();
                     let shards = sequencer.shards(topic.name(), &self.table.patterns);
                     if permits.try_extend(shards) {
-                        let Some(missed) = sequencer.hear(origin) else { break };
-                        let was_deaf = sequencer.hears_again();
-                        if missed > 0 {
-                            let gap = Gap::new(GapReason::Backend, Some(missed));
-                            self.push_lost(&topic, &mut sequencer, gap, Whom::All);
-                        } else if was_deaf {
-                            // It may be of before or after the loss: who was told before it was told of both.
-                            let gap = Gap::new(GapReason::Backend, None);
-                            self.push_lost(&topic, &mut sequencer, gap, Whom::ByName);
+                        let Some(before) = sequencer.hear(origin) else { break };
+                        if let Some((gap, whom)) = self.lost_before(&mut sequencer, before) {
+                            self.push_lost(&topic, &mut sequencer, gap, whom);
                         }
                         self.tell_deaf_patterns(&topic, &mut sequencer);
                         let cost = permits.use_up(shards);
@@ -236,8 +230,9 @@ impl Inner {
                 let gap = Gap::before(last, place, self.capabilities.dense_offsets);
                 self.push_lost(topic, sequencer, gap, Whom::ByPattern);
             }
-            PatternArrival::First if is_behind_hole => {
-                // What comes before it is missing, or still on its way: nobody knows whether it came after they had subscribed.
+            PatternArrival::First if is_behind_hole || !self.is_up() => {
+                // What comes before it is missing, or still on its way, or was lost in an outage that has not quite ended: nobody knows
+                // whether it came after they had subscribed.
                 let gap = Gap::new(GapReason::Backend, None);
                 self.push_lost(topic, sequencer, gap, Whom::ByPattern);
             }

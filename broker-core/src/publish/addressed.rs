@@ -11,7 +11,7 @@ use crate::{
     backend::Origin,
     broker::Inner,
     fanout::{Cost, Event, Item, Reservation, Special, Whom, bits},
-    message::{Gap, GapReason, Message, MessageParts},
+    message::{Message, MessageParts},
     topic::{Address, TopicName},
 };
 
@@ -79,10 +79,8 @@ impl Inner {
         let direct = &self.table.direct;
         {
             let mut sequencer = direct.sequencer();
-            let Some(missed) = sequencer.hear(origin) else { return };
-            let was_deaf = sequencer.hears_again();
-            if missed > 0 || was_deaf {
-                let gap = Gap::new(GapReason::Backend, (missed > 0).then_some(missed));
+            let Some(before) = sequencer.hear(origin) else { return };
+            if let Some((gap, _)) = self.lost_before(&mut sequencer, before) {
                 self.push_lost(direct, &mut sequencer, gap, Whom::All);
             }
         }

@@ -18,7 +18,7 @@ pub(crate) use arrival::{Arrival, PatternArrival};
 use dashmap::DashMap;
 pub(crate) use flight::Flight;
 pub(crate) use index::PatternIndex;
-pub(crate) use sequencer::{Sequencer, Tail};
+pub(crate) use sequencer::{Before, Sequencer, Tail};
 pub(crate) use state::{TopicId, TopicState};
 
 use crate::{

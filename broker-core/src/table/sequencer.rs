@@ -61,6 +61,15 @@ enum Deaf {
     Told,
 }
 
+/// What was lost before another node's message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Before {
+    /// So many of the same stream.
+    Missed(u64),
+    /// Of a stream that is new here nothing was expected.
+    Unknown,
+}
+
 /// What a node holds of a topic's log.
 pub(crate) enum Tail {
     /// Nobody is subscribed.
@@ -158,9 +167,8 @@ impl Sequencer {
         Origin { node, stream: self.stream, seq: self.seq }
     }
 
-    /// How many messages of another node were lost before this one; `None` when this one
-    /// has been received before.
-    pub(crate) fn hear(&mut self, origin: Origin) -> Option<u64> {
+    /// What was lost of another node's messages before this one; `None` when this one has been received before.
+    pub(crate) fn hear(&mut self, origin: Origin) -> Option<Before> {
         let (known, before) = match self.heard(origin.node) {
             Some(heard) => (heard.is_known && heard.stream == origin.stream, heard.seq),
             None => (false, 0),
@@ -170,8 +178,7 @@ impl Sequencer {
         }
         let first = self.heard(origin.node).filter(|_| known).map_or(origin.seq, |heard| heard.first);
         self.note(origin, first);
-        // Of a stream that is new here nothing was expected.
-        Some(if known { origin.seq - before - 1 } else { 0 })
+        Some(if known { Before::Missed(origin.seq - before - 1) } else { Before::Unknown })
     }
 
     /// What was lost of another node's messages, which says that it could not carry those up to

@@ -212,6 +212,29 @@ async fn rule_7_a_pattern_learns_of_holes_between_nodes_too() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn rule_7_what_an_outage_took_is_told_before_what_comes_at_its_very_end() {
+    let (remote, node) = remote_log().await;
+    let ingress = remote.ingress();
+    let mut topic = node.broker.subscribe("t").await.unwrap();
+    let mut pattern = node.broker.subscribe_pattern("*").await.unwrap();
+    ingress.deliver(from(1, 1, 1)).await;
+    remote.go_down();
+    idle().await;
+    // Interests are renewed already, and the backend is about to say that it is up.
+    ingress.deliver(remote.store("log", "2")).await;
+    assert_eq!(received(&mut pattern).await, ["t 1-1", "gap missed=? ?..? backend", "log#1 2"]);
+    for incoming in [from(1, 1, 2), from(2, 1, 15), from(2, 1, 16)] {
+        ingress.deliver(incoming).await;
+    }
+    let told = ["t 1-2", "gap missed=? ?..? backend", "t 2-15", "t 2-16"];
+    assert_eq!(received(&mut pattern).await, told);
+    assert_eq!(received(&mut topic).await, [&["t 1-1"][..], &told].concat());
+    remote.come_up();
+    idle().await;
+    assert_eq!(received(&mut topic).await, ["gap missed=? ?..? backend"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn rule_7_a_node_that_was_cut_off_finds_out_on_return() {
     let hub = MemoryHub::new();
     let cut: Arc<HubNode> = Arc::new(hub.node());
