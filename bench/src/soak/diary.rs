@@ -3,7 +3,7 @@
 use std::{collections::VecDeque, fmt};
 
 /// How many are kept.
-const KEPT: usize = 50;
+const KEPT: usize = 200;
 
 /// The last events of somebody, and when they were: seconds since the start.
 #[derive(Debug)]

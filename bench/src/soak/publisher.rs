@@ -91,7 +91,7 @@ impl Publisher {
                 break (index, &TOPICS[index]);
             }
         };
-        let stream = *self.streams.entry(index).or_insert_with(|| self.world.ledger.open(index));
+        let stream = *self.streams.entry(index).or_insert_with(|| self.world.ledger.open(index, node));
         let key = topic.keyed.then(|| rng.u8(..KEYS));
         let uid = self.world.ledger.begin(stream, key)?;
         let size = match rng.u32(..200) {

@@ -24,8 +24,10 @@ use super::{
 pub(super) struct Roster {
     next: AtomicU64,
     seats: Mutex<BTreeMap<u64, Arc<Seat>>>,
-    /// What those who have gone took for true.
-    left: Mutex<Vec<(String, Claim)>>,
+    /// Those who have gone, until what they took for true is checked.
+    left: Mutex<Vec<Arc<Seat>>>,
+    /// What those took for true who never had a place.
+    claims: Mutex<Vec<(String, Claim)>>,
 }
 
 /// One subscription's books.
@@ -106,10 +108,9 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
+        self.note(Seen::Other("it goes".into()));
         self.world.roster.seats.lock().remove(&self.id);
-        let claims = self.seat.track.lock().take_claims();
-        let who = &self.seat.who;
-        self.world.roster.left.lock().extend(claims.into_iter().map(|claim| (who.clone(), claim)));
+        self.world.roster.left.lock().push(self.seat.clone());
     }
 }
 
@@ -127,7 +128,7 @@ impl Roster {
 
     /// What somebody takes for true who has no place here.
     pub(super) fn claims(&self, who: &str, claim: Claim) {
-        self.left.lock().push((who.to_owned(), claim));
+        self.claims.lock().push((who.to_owned(), claim));
     }
 
     /// Somebody who has not got everything, and what.
@@ -149,15 +150,15 @@ impl Roster {
     /// Holds what everybody took for true against the truth. To be asked when all is settled.
     pub(super) fn check(&self, world: &World) {
         let seats: Vec<_> = self.seats.lock().values().cloned().collect();
-        for seat in seats {
+        for seat in seats.into_iter().chain(std::mem::take(&mut *self.left.lock())) {
             let checked = seat.track.lock().check(&world.ledger);
             if let Err(wrong) = checked {
                 seat.wrong(&world.verdict, wrong);
             }
         }
-        for (who, claim) in std::mem::take(&mut *self.left.lock()) {
+        for (who, claim) in std::mem::take(&mut *self.claims.lock()) {
             if let Err(wrong) = world.ledger.check(&claim) {
-                world.verdict.wrong(&who, wrong, || "it has gone".into());
+                world.verdict.wrong(&who, wrong, String::new);
             }
         }
     }

@@ -158,7 +158,7 @@ impl Books {
     /// A message that is about to be published.
     pub(super) fn next(&mut self, topic: usize, key: Option<u8>) -> Option<Uid> {
         let ledger = &self.world.ledger;
-        let stream = *self.streams.entry(topic).or_insert_with(|| ledger.open(topic));
+        let stream = *self.streams.entry(topic).or_insert_with(|| ledger.open(topic, &self.node));
         ledger.begin(stream, key)
     }
 

@@ -4,7 +4,11 @@ use std::collections::{BTreeMap, HashSet};
 
 use fanfare::message::Epoch;
 
-use super::{Fate, Tick, Wrong, log::Log, stream::Stream};
+use super::{
+    Fate, Tick, Wrong,
+    log::Log,
+    stream::{Sent, Stream},
+};
 use crate::soak::topics::TOPICS;
 
 /// What a subscriber took for true.
@@ -49,19 +53,20 @@ impl Claim {
             }
             Self::NothingSent { stream, after, before, since, conflates } => {
                 let Some(sender) = streams.get(&stream) else { return Ok(()) };
-                let is_lost = |n: &u32| {
-                    sender.sent(*n).is_some_and(|sent| {
-                        let is_superseded = conflates && sent.key.is_some();
-                        sent.fate == Fate::Accepted && sent.started > since && !is_superseded
-                    })
+                let is_lost = |sent: &&Sent| {
+                    let is_superseded = conflates && sent.key.is_some();
+                    sent.fate == Fate::Accepted && sent.started > since && !is_superseded
                 };
-                match (after + 1..before).find(is_lost) {
-                    None => Ok(()),
-                    Some(n) => {
-                        let name = TOPICS[sender.topic].name;
-                        Err(format!("{name}: {stream}.{n} was accepted, never came, and nothing was told"))
-                    }
-                }
+                let Some((n, sent)) =
+                    (after + 1..before).find_map(|n| Some((n, sender.sent(n).filter(is_lost)?)))
+                else {
+                    return Ok(());
+                };
+                let (name, through, at) = (TOPICS[sender.topic].name, &sender.through, sent.at);
+                Err(format!(
+                    "{name}: {stream}.{n} of {at:.3} s through {through} was accepted, never came before {before}, and \
+                     nothing was told"
+                ))
             }
         }
     }

@@ -7,6 +7,7 @@ mod stream;
 use std::{
     collections::BTreeMap,
     sync::atomic::{AtomicU64, Ordering},
+    time::Instant,
 };
 
 pub(super) use claim::Claim;
@@ -16,7 +17,7 @@ use parking_lot::Mutex;
 pub(super) use stream::Fate;
 use stream::{Sent, Stream};
 
-use super::{topics::TOPICS, uid::Uid};
+use super::{nodes::Node, topics::TOPICS, uid::Uid};
 
 /// A moment: of two, the later one is greater.
 pub(super) type Tick = u64;
@@ -27,6 +28,7 @@ pub(super) type Wrong = String;
 /// All that was published since the last [pruning](Ledger::prune) but one.
 pub(super) struct Ledger {
     ticks: AtomicU64,
+    began: Instant,
     state: Mutex<State>,
 }
 
@@ -43,7 +45,7 @@ impl Ledger {
     pub(super) fn new() -> Self {
         let logs = TOPICS.iter().map(|_| Log::default()).collect();
         let state = State { streams: BTreeMap::new(), logs, next_stream: 0, quiet: vec![0; TOPICS.len()] };
-        Self { ticks: AtomicU64::new(1), state: Mutex::new(state) }
+        Self { ticks: AtomicU64::new(1), began: Instant::now(), state: Mutex::new(state) }
     }
 
     /// This moment.
@@ -52,11 +54,12 @@ impl Ledger {
     }
 
     /// A new stream of messages to one topic, through one broker.
-    pub(super) fn open(&self, topic: usize) -> u32 {
+    pub(super) fn open(&self, topic: usize, through: &Node) -> u32 {
         let mut state = self.state.lock();
         state.next_stream += 1;
         let stream = state.next_stream;
-        state.streams.insert(stream, Stream::new(topic));
+        let through = format!("node {} (run {})", through.slot, through.run);
+        state.streams.insert(stream, Stream::new(topic, through));
         stream
     }
 
@@ -69,9 +72,9 @@ impl Ledger {
 
     /// A message is about to be published.
     pub(super) fn begin(&self, stream: u32, key: Option<u8>) -> Option<Uid> {
-        let started = self.tick();
+        let (started, at) = (self.tick(), self.began.elapsed().as_secs_f64());
         let mut state = self.state.lock();
-        let n = state.streams.get_mut(&stream)?.push(Sent::new(started, key));
+        let n = state.streams.get_mut(&stream)?.push(Sent::new(started, at, key));
         Some(Uid { stream, n })
     }
 

@@ -24,6 +24,8 @@ pub(crate) enum Fate {
 #[derive(Clone, Debug)]
 pub(super) struct Sent {
     pub(super) started: Tick,
+    /// The same, in seconds of the run.
+    pub(super) at: f64,
     pub(super) key: Option<u8>,
     pub(super) fate: Fate,
     pub(super) position: Option<Position>,
@@ -31,8 +33,8 @@ pub(super) struct Sent {
 }
 
 impl Sent {
-    pub(super) fn new(started: Tick, key: Option<u8>) -> Self {
-        Self { started, key, fate: Fate::Pending, position: None, heard: false }
+    pub(super) fn new(started: Tick, at: f64, key: Option<u8>) -> Self {
+        Self { started, at, key, fate: Fate::Pending, position: None, heard: false }
     }
 }
 
@@ -40,6 +42,8 @@ impl Sent {
 #[derive(Debug)]
 pub(super) struct Stream {
     pub(super) topic: usize,
+    /// Through which broker.
+    pub(super) through: String,
     pub(super) closed: bool,
     /// The number of the first one that is held.
     first: u32,
@@ -50,8 +54,8 @@ pub(super) struct Stream {
 }
 
 impl Stream {
-    pub(super) fn new(topic: usize) -> Self {
-        Self { topic, closed: false, first: 1, sent: VecDeque::new(), quiet: 1, acknowledged: None }
+    pub(super) fn new(topic: usize, through: String) -> Self {
+        Self { topic, through, closed: false, first: 1, sent: VecDeque::new(), quiet: 1, acknowledged: None }
     }
 
     pub(super) fn push(&mut self, sent: Sent) -> u32 {
