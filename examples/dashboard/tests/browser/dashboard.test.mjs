@@ -119,6 +119,7 @@ describe("the dashboard", { skip: !executable && "no Chromium", timeout: 240_000
     await dark.page.click("#theme");
     assert.notEqual(await paper(light), await paper(dark));
     await dark.page.reload();
+    await dark.page.waitForFunction(() => document.documentElement.dataset.theme === "dark");
     assert.notEqual(await paper(light), await paper(dark), "the choice is remembered");
     await endOfTest();
   });
